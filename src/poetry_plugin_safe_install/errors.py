@@ -1,0 +1,33 @@
+"""What can go wrong, in words a user can act on."""
+
+from __future__ import annotations
+
+from cleo.exceptions import CleoUserError
+
+
+class SafeInstallError(CleoUserError):
+    """An error that ends the command: its text says what failed and what to do.
+
+    Cleo shows errors of this family as their text alone, without a stack trace
+    (``cleo.application.Application.render_error``, cleo 2.1).
+    """
+
+
+class LockTimeoutError(SafeInstallError):
+    """A lock was not to be had within the time the user allows."""
+
+
+class LockUnavailableError(SafeInstallError):
+    """A lock file cannot be made or locked here, and nowhere else either."""
+
+
+class SettingError(SafeInstallError):
+    """A setting of this plugin has an unknown name or a value that is not allowed."""
+
+
+class SelfChangeRefusedError(SafeInstallError):
+    """The command would damage the Poetry that runs it."""
+
+
+class TempDirectoryError(SafeInstallError):
+    """No temporary directory is fit for isolated builds."""

@@ -1,0 +1,360 @@
+"""Plugin sets: the project's own Poetry plugins, one immutable set per interpreter.
+
+A set is installed into a staging directory and published by renaming it into place;
+from then on it is never written again, so a reader needs no lock: it sees the whole
+of a set or none of it. ::
+
+    .poetry/safe-install/
+        plugins/<interpreter>/<set>/lib     what goes on sys.path
+        plugins/<interpreter>/<set>/bin     console scripts, and so on
+        plugins/<interpreter>/<set>.used    the mark: last use, and who uses it now
+        staging/…                           sets being made or being removed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import time
+import uuid
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.locks import FILE_MODE
+from poetry_plugin_safe_install.locks import HAS_FLOCK
+from poetry_plugin_safe_install.locks import make_directory
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+if HAS_FLOCK:
+    import fcntl
+
+UNUSED_AFTER = 30 * 24 * 3600
+"""Seconds without use after which a set is removed."""
+
+MARK_INTERVAL = 24 * 3600
+"""Seconds between two touches of a set's mark."""
+
+RETIRED_FOR = 3600
+"""Seconds that Poetry's own plugin cache stays after nobody finds plugins in it."""
+
+
+def interpreter_name(poetry_version: str) -> str:
+    """The directory name for what decides whether a set can be loaded.
+
+    Python's version, implementation, ABI and platform, and Poetry's version.
+    """
+    implementation = sys.implementation
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    abi = f"{implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
+    platform = getattr(implementation, "_multiarch", "") or sysconfig.get_platform()
+    return f"{implementation.name}-{version}-{abi}-{platform}-poetry-{poetry_version}"
+
+
+def set_name(requires_plugins: dict[str, Any], installed: Iterable[str]) -> str:
+    """The name of the set that satisfies these requirements beside these packages.
+
+    :param requires_plugins: the section ``[tool.poetry.requires-plugins]``.
+    :param installed: what is installed in Poetry's own environment, as its
+        ``name-version.dist-info`` directories are called: it decides what must be
+        added.
+    """
+    wanted = json.dumps([requires_plugins, sorted(installed)], sort_keys=True)
+    return hashlib.sha256(wanted.encode()).hexdigest()[:16]
+
+
+def installed_names(paths: Iterable[str]) -> set[str]:
+    """The metadata directories beneath these entries of ``sys.path``.
+
+    Their names hold all that is wanted, so nothing is opened:
+    ``importlib.metadata`` would read a file per package.
+    """
+    found: set[str] = set()
+    for path in paths:
+        with contextlib.suppress(OSError), os.scandir(path or ".") as entries:
+            found.update(
+                entry.name
+                for entry in entries
+                if entry.name.endswith((".dist-info", ".egg-info"))
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class PluginSet:
+    """A published set."""
+
+    path: Path
+
+    @property
+    def lib(self) -> Path:
+        return self.path / "lib"
+
+    @property
+    def mark(self) -> Path:
+        return self.path.with_name(self.path.name + ".used")
+
+    @property
+    def last_used(self) -> float:
+        """Seconds since the epoch, as precise as a day."""
+        for witness in (self.mark, self.path):
+            with contextlib.suppress(OSError):
+                return witness.stat().st_mtime
+        return 0.0
+
+    def use(self) -> bool:
+        """Mark the set as in use by this process, until the process ends.
+
+        :return: whether it may be used: not if it is being removed this moment.
+        """
+        with contextlib.suppress(OSError):
+            if time.time() - self.mark.stat().st_mtime > MARK_INTERVAL:
+                os.utime(self.mark)
+        return _hold_mark(self.mark, shared=True) is not False and self.path.is_dir()
+
+
+class PluginSets:
+    """The plugin sets of one project, as one interpreter sees them."""
+
+    def __init__(self, store: Path, interpreter: str) -> None:
+        self._store = store
+        self._interpreter = interpreter
+
+    @property
+    def staging(self) -> Path:
+        return self._store / "staging"
+
+    @property
+    def all_interpreters(self) -> Path:
+        return self._store / "plugins"
+
+    @property
+    def _own(self) -> Path:
+        return self.all_interpreters / self._interpreter
+
+    def exact(self, name: str) -> PluginSet | None:
+        """The set of this name, if it has been published for this interpreter."""
+        found = PluginSet(self._own / name)
+        return found if found.path.is_dir() else None
+
+    def newest(self) -> PluginSet | None:
+        """The newest set of this interpreter, whatever it was made for."""
+        return max(
+            _sets_in(self._own),
+            key=lambda found: found.path.stat().st_mtime,
+            default=None,
+        )
+
+    def everything(self) -> list[PluginSet]:
+        """Every set of the project, of all interpreters."""
+        with contextlib.suppress(OSError):
+            return [
+                found
+                for directory in sorted(self.all_interpreters.iterdir())
+                for found in _sets_in(directory)
+            ]
+        return []
+
+    def publish(
+        self, name: str, fill: Callable[[Path], None], about: dict[str, Any]
+    ) -> PluginSet:
+        """Make a set and put it in place. The caller holds the project exclusively.
+
+        :param fill: installs what belongs into the set into the directory it is
+            given, which does not exist yet. If it raises, nothing is left behind.
+        :param about: recorded in the set, for people.
+        """
+        staged = self._stage()
+        try:
+            fill(staged)
+            target = self._own / name
+            _compile(staged, target)
+            _describe(staged, about)
+            _put_in_place(staged, target)
+        finally:
+            self.sweep()
+        return PluginSet(target)
+
+    def has_leftovers(self) -> bool:
+        """Whether a command that was cut off left something to sweep."""
+        return self.staging.exists()
+
+    def sweep(self) -> None:
+        """Remove what is staged. The caller holds the project exclusively.
+
+        Nobody else can be making a set then, so all that is there is left from a
+        command that was cut off.
+        """
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def unused(self, now: float) -> list[PluginSet]:
+        return [
+            found for found in self.everything() if now - found.last_used > UNUSED_AFTER
+        ]
+
+    def remove(self, sets: Iterable[PluginSet]) -> None:
+        """Remove sets that nobody uses this moment, each at one stroke.
+
+        The caller holds the project exclusively. A set in use stays for a later call.
+        """
+        for found in sets:
+            hold = _hold_mark(found.mark, shared=False)
+            if hold is False:
+                continue
+            with contextlib.suppress(OSError):
+                os.replace(found.path, self._stage())
+                found.mark.unlink(missing_ok=True)
+            if hold is not None:
+                os.close(hold)
+            for directory in (found.path.parent, self.all_interpreters):
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
+        self.sweep()
+
+    def _stage(self) -> Path:
+        make_directory(self.staging)
+        return self.staging / uuid.uuid4().hex
+
+
+class CacheState(Enum):
+    ABSENT = "absent"
+    IN_USE = "in use"
+    """Poetry loads the project's plugins from here."""
+    KEEPS_ONE = "keeps one"
+    """Retired, but for the plugin that is doing all this."""
+    RETIRED = "retired"
+    DUE = "due"
+    """Retired for long enough to be removed."""
+
+
+class PoetryCache:
+    """``.poetry/plugins``, where unprotected Poetry keeps the project's plugins.
+
+    It cannot simply be removed: another process may have found plugins in it a moment
+    ago and be importing them. So it is first *retired*: nobody finds plugins in it any
+    more, and unprotected Poetry takes it for outdated. An hour later it is removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def _mark(self) -> Path:
+        return self.path / ".retired"
+
+    def state(self, now: float) -> CacheState:
+        if not self.path.is_dir():
+            return CacheState.ABSENT
+        try:
+            kept = self._mark.read_text(encoding="utf-8")
+            age = now - self._mark.stat().st_mtime
+        except OSError:
+            return CacheState.IN_USE
+        if kept:
+            return CacheState.KEEPS_ONE
+        return CacheState.DUE if age > RETIRED_FOR else CacheState.RETIRED
+
+    def retire(self, keep: str = "") -> None:
+        """Let nobody find plugins here from now on, but those of distribution ``keep``.
+
+        :param keep: where the project itself requires this plugin, Poetry must go on
+            finding it here.
+        """
+        (self.path / "config.toml").unlink(missing_ok=True)
+        for entry_points in self.path.glob("*.dist-info/entry_points.txt"):
+            if not keep or _distribution_name(entry_points.parent) != keep:
+                entry_points.unlink(missing_ok=True)
+        self._mark.write_text(keep, encoding="utf-8")
+
+    def remove(self, staging: Path) -> None:
+        """Remove it at one stroke. The caller holds the project exclusively."""
+        make_directory(staging)
+        with contextlib.suppress(OSError):
+            os.replace(self.path, staging / uuid.uuid4().hex)
+        shutil.rmtree(staging, ignore_errors=True)
+
+    def copy_to(self, lib: Path) -> None:
+        shutil.copytree(
+            self.path, lib, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+
+
+def _sets_in(directory: Path) -> Iterator[PluginSet]:
+    with contextlib.suppress(OSError):
+        for path in sorted(directory.iterdir()):
+            if path.is_dir():
+                yield PluginSet(path)
+
+
+def _compile(staged: Path, target: Path) -> None:
+    """Compile now what readers would else write into the published set."""
+    import compileall
+
+    compileall.compile_dir(
+        staged / "lib",
+        quiet=2,
+        stripdir=str(staged),
+        prependdir=str(target),
+    )
+
+
+def _describe(staged: Path, about: dict[str, Any]) -> None:
+    (staged / "set.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def _put_in_place(staged: Path, target: Path) -> None:
+    make_directory(target.parent)
+    fd = os.open(PluginSet(target).mark, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    os.utime(PluginSet(target).mark)
+    os.close(fd)
+    try:
+        os.replace(staged, target)
+    except OSError:
+        if not target.is_dir():  # else somebody was faster, and theirs is as good
+            raise
+
+
+def _hold_mark(mark: Path, *, shared: bool) -> int | bool | None:
+    """Lock a set's mark without waiting.
+
+    :return: the descriptor that holds it; ``None`` where such a lock cannot be had at
+        all, so that only the age of the mark counts; ``False`` if somebody is in the way.
+    """
+    if sys.platform == "win32" or not HAS_FLOCK:
+        return None
+    try:
+        fd = os.open(mark, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    except OSError:  # a reader without permission to write
+        try:
+            fd = os.open(mark, os.O_RDONLY)
+        except OSError:
+            return None
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        return False if isinstance(error, BlockingIOError) else None
+    if os.fstat(fd).st_nlink == 0:
+        os.close(fd)
+        return False
+    return fd
+
+
+def _distribution_name(dist_info: Path) -> str:
+    name = dist_info.name.removesuffix(".dist-info").rpartition("-")[0]
+    return name.lower().replace("_", "-")

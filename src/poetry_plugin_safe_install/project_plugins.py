@@ -1,0 +1,219 @@
+"""The project's own plugins in one command: made if missing, loaded, activated."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from importlib import invalidate_caches
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.plugin_sets import CacheState
+from poetry_plugin_safe_install.plugin_sets import PluginSet
+from poetry_plugin_safe_install.plugin_sets import PluginSets
+from poetry_plugin_safe_install.plugin_sets import PoetryCache
+from poetry_plugin_safe_install.plugin_sets import installed_names
+from poetry_plugin_safe_install.plugin_sets import interpreter_name
+from poetry_plugin_safe_install.plugin_sets import set_name
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterable
+
+    from poetry_plugin_safe_install.poetry_compat import StartingCommand
+
+
+class ProjectPlugins:
+    """What ``requires-plugins`` names, for one command.
+
+    ``requires`` is that section of pyproject.toml wherever it is an argument.
+    """
+
+    def __init__(self, command: StartingCommand, store: Path) -> None:
+        self._command = command
+        self._cache = PoetryCache(command.poetry_cache)
+        self.sets = PluginSets(store, interpreter_name(poetry_compat.poetry_version()))
+
+    def must_settle(self, requires: dict[str, Any]) -> bool:
+        """Whether there is anything to publish or to remove. Changes nothing."""
+        if requires:
+            outdated = not self.sets.exact(self._name(requires))
+        else:
+            outdated = bool(self.sets.everything())
+        return outdated or self.sets.has_leftovers() or self._must_retire(requires)
+
+    def settle(self, requires: dict[str, Any]) -> None:
+        """Publish the set that is missing, remove what nobody needs any more.
+
+        The caller holds the project exclusively.
+
+        :raises Exception: Poetry's own, if it cannot install the plugins. Whatever was
+            published before is still in place then.
+        """
+        self.sets.sweep()
+        name = self._name(requires)
+        if not requires:
+            self._remove_everything()
+        elif not self.sets.exact(name):
+            about = {
+                "requires-plugins": requires,
+                "made-by": self._command.line,
+                "made-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            }
+            self.sets.publish(name, self._fill, about)
+            self.sets.remove(self.sets.unused(time.time()))
+        if self._must_retire(requires):
+            if self._cache.state(time.time()) is CacheState.DUE:
+                self._cache.remove(self.sets.staging)
+            else:
+                self._cache.retire(keep=self._kept(requires))
+
+    def load(self, requires: dict[str, Any]) -> None:
+        """Put a set in the place of what Poetry found, and load all plugins anew.
+
+        The exact set, else the newest of this interpreter (Poetry too uses an outdated
+        cache), else what Poetry itself has loaded stands.
+        """
+        if not requires:
+            return
+        for plugin_set in (self.sets.exact(self._name(requires)), self.sets.newest()):
+            if plugin_set and plugin_set.use():
+                self._load_from(plugin_set)
+                return
+        self._say("no plugin set for this interpreter yet: `poetry install` makes it")
+
+    def forget_poetry_cache(self) -> None:
+        """Load all plugins anew, but none from ``.poetry/plugins``."""
+        if self._leave_poetry_cache():
+            self._command.load_plugins_again()
+
+    def _name(self, requires: dict[str, Any]) -> str:
+        return set_name(requires, installed_names(self._paths_of_poetry()))
+
+    def _paths_of_poetry(self) -> list[str]:
+        """``sys.path`` without what the project itself adds to it."""
+        return [path for path in sys.path if Path(path) != self._cache.path]
+
+    def _kept(self, requires: dict[str, Any]) -> str:
+        from packaging.utils import canonicalize_name
+
+        names = {canonicalize_name(name) for name in requires}
+        lives_here = self._cache.path in Path(__file__).parents
+        wanted = lives_here and poetry_compat.DISTRIBUTION in names
+        return poetry_compat.DISTRIBUTION if wanted else ""
+
+    def _must_retire(self, requires: dict[str, Any]) -> bool:
+        state = self._cache.state(time.time())
+        if state is CacheState.KEEPS_ONE:
+            return not self._kept(requires)
+        return state in (CacheState.IN_USE, CacheState.DUE)
+
+    def _remove_everything(self) -> None:
+        sets = self.sets.everything()
+        if sets:
+            self._command.io.write_line(
+                "<info>No project plugins defined. Removing the project's plugin sets"
+                "</info>\n"
+            )
+            self.sets.remove(sets)
+
+    def _fill(self, directory: Path) -> None:
+        poetry = poetry_compat.read_project(self._command)
+        if self._may_adopt(poetry):
+            self._cache.copy_to(directory / "lib")
+        else:
+            poetry_compat.install_plugins(poetry, self._command.io, directory)
+
+    def _may_adopt(self, poetry: Any) -> bool:
+        """Whether ``.poetry/plugins`` is just what would be installed now.
+
+        Poetry takes it for fresh also where its own environment has changed since, and
+        something that the plugins need is no longer there.
+        """
+        if self._cache.state(time.time()) is not CacheState.IN_USE:
+            return False
+        if not poetry_compat.poetry_cache_is_fresh(poetry, self._command.io):
+            return False
+        from poetry_plugin_safe_install.own_packages import distributions
+        from poetry_plugin_safe_install.own_packages import unmet
+
+        cached = distributions([str(self._cache.path)])
+        return not unmet(cached, distributions(self._paths_of_poetry()) | cached)
+
+    def _load_from(self, plugin_set: PluginSet) -> None:
+        from site import addsitedir
+
+        overrides = self._overrides(plugin_set)
+        self._leave_poetry_cache()
+        if overrides:
+            self._forget_other_plugins()
+        # At the front, so that a dependency of the project's overrides Poetry's, and
+        # .pth files after that: PluginManager.add_project_plugin_path, Poetry 2.3.
+        sys.path.insert(0, str(plugin_set.lib))
+        addsitedir(str(plugin_set.lib))
+        invalidate_caches()
+        self._command.load_plugins_again()
+        self._say(f"using plugin set {plugin_set.path.name}")
+
+    def _overrides(self, plugin_set: PluginSet) -> set[str]:
+        """Names that are in the set and in Poetry's own environment too."""
+        own = _project_names(installed_names([str(plugin_set.lib)]))
+        return own & _project_names(installed_names(self._paths_of_poetry()))
+
+    def _leave_poetry_cache(self) -> bool:
+        """Undo what ``PluginManager.add_project_plugin_path`` did."""
+        path = str(self._cache.path)
+        if path not in sys.path:
+            return False
+        sys.path[:] = [entry for entry in sys.path if entry != path]
+        _forget_modules(lambda name, file: self._cache.path in file.parents)
+        invalidate_caches()
+        return True
+
+    def _forget_other_plugins(self) -> None:
+        """Forget all that the other plugins brought in, so that an override counts.
+
+        What Poetry itself and this plugin require stays: it is in use.
+        """
+        from poetry_plugin_safe_install.own_packages import closure
+        from poetry_plugin_safe_install.own_packages import distributions
+
+        installed = distributions(self._paths_of_poetry())
+        kept = closure(["poetry", poetry_compat.DISTRIBUTION], installed)
+        files = {
+            str(file.locate())
+            for name, distribution in installed.items()
+            if name not in kept
+            for file in distribution.files or []
+            if file.suffix != ".pyc"
+        }
+        packages = self._command.other_plugin_packages
+        _forget_modules(
+            lambda name, file: name.partition(".")[0] in packages or str(file) in files
+        )
+
+    def _say(self, text: str) -> None:
+        if self._command.io.is_verbose():
+            self._command.io.write_error_line(f"{poetry_compat.DISTRIBUTION}: {text}")
+
+
+def _project_names(metadata_directories: Iterable[str]) -> set[str]:
+    return {
+        directory.partition("-")[0].lower().replace("_", "-").replace(".", "-")
+        for directory in metadata_directories
+    }
+
+
+def _forget_modules(which: Callable[[str, Path], bool]) -> None:
+    own = (__package__ or "").partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == own or name == "__main__":
+            continue
+        file = getattr(module, "__file__", None)
+        places = [file] if file else list(getattr(module, "__path__", []))
+        if places and which(name, Path(places[0])):
+            del sys.modules[name]

@@ -1,0 +1,245 @@
+"""The settings: their names, what they allow, and where each value comes from."""
+
+from __future__ import annotations
+
+import math
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.errors import SettingError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Mapping
+
+SECTION = "poetry-plugin-safe-install"
+ENVIRONMENT_PREFIX = "POETRY_SAFE_INSTALL_"
+
+DEFAULT_LOCK_TIMEOUT = 900.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value was set, in words for an error or a table."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+DEFAULT = Source("default")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    ``parse`` turns what the user wrote into a value or raises ``ValueError``;
+    ``allowed`` says what it accepts, to complete "must be …".
+    """
+
+    key: str
+    default: Any
+    allowed: str
+    parse: Callable[[Any], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError
+
+    return parse
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        lowered = value.strip().lower()
+        if lowered in {"true", "1", "yes", "on"}:
+            return True
+        if lowered in {"false", "0", "no", "off"}:
+            return False
+    raise ValueError
+
+
+def _seconds(value: Any) -> float | None:
+    if value == "none":
+        return None
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        seconds = float(value)
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    raise ValueError
+
+
+def _choice(key: str, default: str, others: tuple[str, ...], help: str) -> Setting:
+    choices = (default, *others)
+    allowed = "one of " + ", ".join(f'"{choice}"' for choice in choices)
+    return Setting(key, default, allowed, _one_of(*choices), help)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "enabled",
+        True,
+        "true or false",
+        _boolean,
+        "Whether commands are protected at all.",
+    ),
+    _choice(
+        "on-self-change",
+        "refuse",
+        ("pin", "allow"),
+        "What to do when a command would damage the Poetry that runs it.",
+    ),
+    _choice(
+        "externally-managed",
+        "warn",
+        ("refuse", "allow"),
+        "What to do when the target is a Python that the system manages (PEP 668).",
+    ),
+    Setting(
+        "lock-timeout",
+        DEFAULT_LOCK_TIMEOUT,
+        'a number of seconds (0: do not wait) or "none" (wait for ever)',
+        _seconds,
+        "How long to wait for a lock, in seconds.",
+    ),
+    _choice(
+        "lock-scope",
+        "auto",
+        ("command", "phase"),
+        "Whether an install keeps the project to itself for the whole command.",
+    ),
+    _choice(
+        "lock-backend",
+        "auto",
+        ("native", "soft"),
+        "How locks are held: by the kernel, or by marker files.",
+    ),
+    _choice(
+        "always-copy",
+        "auto",
+        ("always", "never"),
+        "Whether isolated build environments copy the interpreter.",
+    ),
+)
+
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting's value, each with its source."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, Source]
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.values["enabled"])
+
+    @property
+    def on_self_change(self) -> str:
+        return str(self.values["on-self-change"])
+
+    @property
+    def externally_managed(self) -> str:
+        return str(self.values["externally-managed"])
+
+    @property
+    def lock_timeout(self) -> float | None:
+        """Seconds, ``None`` for ever."""
+        timeout: float | None = self.values["lock-timeout"]
+        return timeout
+
+    @property
+    def lock_scope(self) -> str:
+        return str(self.values["lock-scope"])
+
+    @property
+    def lock_backend(self) -> str:
+        return str(self.values["lock-backend"])
+
+    @property
+    def always_copy(self) -> str:
+        return str(self.values["always-copy"])
+
+
+def resolve(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    section: Any,
+    file_name: str = "pyproject.toml",
+) -> Settings:
+    """Settle every setting: option, then environment variable, then file, then default.
+
+    :param options: values given on the command line, by key.
+    :param environ: the environment variables of the process.
+    :param section: what ``[tool.poetry-plugin-safe-install]`` holds in
+        ``file_name``.
+    :raises SettingError: for an unknown key or a value that is not allowed; the
+        message names the option, variable or file.
+    """
+    table = f"[tool.{SECTION}] in {file_name}"
+    if not isinstance(section, dict):
+        raise SettingError(f"{table} must be a table of settings.")
+    variables = {setting.variable: setting for setting in SETTINGS}
+    for key in section:
+        if key not in _BY_KEY:
+            raise _unknown(f'Unknown setting "{key}" of {table}.', key, list(_BY_KEY))
+    for name in environ:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in variables:
+            raise _unknown(
+                f"Unknown environment variable {name}.", name, list(variables)
+            )
+
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for setting in SETTINGS:
+        key = setting.key
+        if options.get(key) is not None:
+            given, source = options[key], Source(f"option --{key}")
+        elif environ.get(setting.variable):
+            given = environ[setting.variable]
+            source = Source(f"environment variable {setting.variable}")
+        elif key in section:
+            given, source = section[key], Source(table)
+        else:
+            values[key], sources[key] = setting.default, DEFAULT
+            continue
+        try:
+            values[key] = setting.parse(given)
+        except ValueError:
+            place = f"setting {key} of {table}" if source.name == table else source
+            raise SettingError(
+                f"The {place} must be {setting.allowed}, but is {_shown(given)}."
+            ) from None
+        sources[key] = source
+    return Settings(values, sources)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _unknown(message: str, name: str, known: list[str]) -> SettingError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return SettingError(f"{message}{hint} Allowed: {', '.join(known)}.")

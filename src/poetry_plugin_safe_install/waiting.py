@@ -1,0 +1,51 @@
+"""What a waiting command says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.locks import Holder
+    from poetry_plugin_safe_install.locks import Lock
+
+REPEAT = 10.0
+"""Seconds between two lines where the output is no terminal."""
+
+
+class WaitMessage:
+    """Tells on stderr what is waited for, who holds it, since when, and how long.
+
+    On a terminal the line is updated in place, elsewhere it is written anew every ten
+    seconds.
+    """
+
+    def __init__(self, io: IO) -> None:
+        self._io = io
+        self._next = 0.0
+        self.waited_for: str = ""
+
+    def __call__(
+        self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
+    ) -> None:
+        holder = str(holders[0]) if holders else "another command"
+        if len(holders) > 1:
+            holder += f" and {len(holders) - 1} more"
+        self.waited_for = holder
+        in_place = self._io.error_output.is_decorated()
+        if not in_place and waited < self._next:
+            return
+        self._next = waited + REPEAT
+        limit = "for ever" if timeout is None else f"{timeout:.0f} s at most"
+        text = f"Waiting for {lock.guards}, held by {holder}: {waited:.0f} s so far, {limit}"
+        if in_place:
+            self._io.write_error(f"\r\x1b[2K<comment>{text}</comment>")
+        else:
+            self._io.write_error_line(text)
+
+    def done(self) -> None:
+        """The wait is over, one way or the other."""
+        if self.waited_for and self._io.error_output.is_decorated():
+            self._io.write_error("\r\x1b[2K")

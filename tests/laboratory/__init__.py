@@ -1,0 +1,13 @@
+"""What the tests, the demonstration and the benchmarks are made with.
+
+Real Pythons, real Poetrys, a local package index, projects in folders, and barriers
+that make races certain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache"
