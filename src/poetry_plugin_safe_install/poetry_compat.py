@@ -278,7 +278,9 @@ class StartingCommand:
     @property
     def line(self) -> str:
         """The command as the user might have typed it, for those who wait for it."""
-        return " ".join(["poetry", *(t for t in self._tokens if t != "--")][:6])
+        name = self.words[0]
+        tokens = [token for token in self._tokens if token != "--"]
+        return " ".join(["poetry", *tokens[tokens.index(name) :][:6]])
 
     def option(self, name: str) -> str | None:
         """The value of an option that Poetry has not parsed yet."""

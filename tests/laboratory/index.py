@@ -6,6 +6,7 @@ import hashlib
 import html
 import re
 import threading
+import uuid
 import zipfile
 
 from http.server import BaseHTTPRequestHandler
@@ -41,13 +42,15 @@ class LocalIndex:
             def log_message(self, *args: object) -> None:
                 pass
 
+        # Poetry's caches know a file by its URL, and ports come again.
+        self._root = uuid.uuid4().hex
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/simple"
+        return f"http://127.0.0.1:{self._server.server_address[1]}/{self._root}/simple"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,12 +70,14 @@ class LocalIndex:
         }
 
     def _answer(self, path: str) -> tuple[bytes, str] | None:
-        parts = path.partition("#")[0].strip("/").split("/")
+        root, *parts = path.strip("/").split("/")
+        if root != self._root or len(parts) != 2:
+            return None
         files = self._files()
-        if parts[0] == "simple" and len(parts) == 2:
+        if parts[0] == "simple":
             page = self._page(parts[1], files)
             return (page.encode(), "text/html") if page else None
-        if parts[0] == "files" and len(parts) == 2:
+        if parts[0] == "files":
             if file := files.get(parts[1]):
                 return file.read_bytes(), "application/octet-stream"
             if file := files.get(parts[1].removesuffix(".metadata")):
@@ -91,7 +96,7 @@ class LocalIndex:
                 extra = f' data-core-metadata="sha256={metadata}"'
                 extra += f' data-dist-info-metadata="sha256={metadata}"'
             links.append(
-                f'<a href="/files/{html.escape(file.name)}#sha256={digest}"{extra}>'
+                f'<a href="/{self._root}/files/{html.escape(file.name)}#sha256={digest}"{extra}>'
                 f"{html.escape(file.name)}</a><br/>"
             )
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 
 from dataclasses import dataclass
 from dataclasses import field
@@ -44,23 +45,46 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
+        self._out = ""
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
+    def says(self, text: str, timeout: float = 60) -> None:
+        """Wait until the command has said something."""
+        with self._more:
+            found = self._more.wait_for(
+                lambda: text in self._out or not self._reader.is_alive(), timeout
+            )
+        assert found and text in self._out, self._out
+
     def result(self, timeout: float = TIMEOUT) -> Result:
         try:
-            out, _ = self.process.communicate(timeout=timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, _ = self.process.communicate()
-            raise AssertionError(f"did not end within {timeout} s:\n{out}") from None
-        return Result(self.process.returncode, out)
+            self.kill()
+            message = f"did not end within {timeout} s:\n{self._out}"
+            raise AssertionError(message) from None
+        self._reader.join()
+        return Result(code, self._out)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._more:
+                self._out += line
+                self._more.notify_all()
+        with self._more:
+            self._more.notify_all()
 
 
 @dataclass(frozen=True)

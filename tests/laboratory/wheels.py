@@ -59,7 +59,7 @@ class Distribution:
         path = directory / f"{self._stem}-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
             for name, text in contents.items():
-                archive.writestr(name, text)
+                archive.writestr(zipfile.ZipInfo(name), text)  # always the same bytes
         return path
 
     def sdist(self, directory: Path) -> Path:

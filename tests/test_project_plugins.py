@@ -1,0 +1,347 @@
+"""The project's own plugins, several Poetrys at once, in one checkout."""
+
+from __future__ import annotations
+
+import hashlib
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.barriers import Barrier
+from tests.laboratory.plugins import marker_plugin
+from tests.laboratory.plugins import rewriting_plugin
+from tests.laboratory.plugins import slow_import_plugin
+from tests.laboratory.poetries import download
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.pythons import pythons
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+DYNAMIC_VERSIONING = {
+    "requires_plugins": 'poetry-dynamic-versioning = "*"',
+    "tail": "[tool.poetry-dynamic-versioning]\nenable = true\n",
+}
+SHOW_VERSION = (
+    "python",
+    "-c",
+    "import importlib.metadata as m; print(m.version('demo'))",
+)
+
+
+@pytest.fixture
+def tagged_project(
+    new_project: Callable[..., Project], plain_home: PoetryHome
+) -> Project:
+    """A fresh clone, so to speak, whose version 1.2.3 comes from its tag."""
+    for minor in pythons():
+        python = poetry_home(minor=minor).python
+        download(python, "poetry-dynamic-versioning", dependencies=True)
+    project = new_project(**DYNAMIC_VERSIONING)
+    project.git("init", "--quiet")
+    project.poetry(plain_home, "lock", "--no-plugins").succeeded()
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "first")
+    project.git("tag", "v1.2.3")
+    return project
+
+
+def tree_hash(directory: Path) -> dict[str, str]:
+    """Every file beneath a directory with the hash of what it holds."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".used"
+    }
+
+
+def installed_version(venv: Path, name: str = "demo") -> str:
+    (found,) = venv.glob(f"lib/python3*/site-packages/{name}-*.dist-info")
+    return found.name.removesuffix(".dist-info").partition("-")[2]
+
+
+def test_every_python_has_its_own_set(
+    tagged_project: Project, new_venv: Callable[..., Path]
+) -> None:
+    """F1, F2: install and run, three times, with every Python here at once."""
+    homes = {minor: poetry_home(minor=minor) for minor in pythons()}
+    venvs = {minor: new_venv(minor, minor) for minor in homes}
+
+    def work(minor: str) -> list[str]:
+        said = []
+        for _ in range(3):
+            for arguments in (("install",), ("run", *SHOW_VERSION)):
+                result = tagged_project.poetry(
+                    homes[minor], *arguments, venv=venvs[minor]
+                )
+                said.append(result.succeeded().out)
+            assert said[-1].splitlines()[-1] == "1.2.3"
+        return said
+
+    with ThreadPoolExecutor(len(homes)) as pool:
+        first = dict(zip(homes, pool.map(work, homes), strict=True))
+    hashes = tree_hash(tagged_project.store / "plugins")
+    with ThreadPoolExecutor(len(homes)) as pool:
+        again = list(pool.map(work, homes))
+
+    for said in first.values():
+        assert "".join(said).count("Installing poetry-dynamic-versioning") == 1
+    assert "Installing poetry-dynamic-versioning" not in "".join(map("".join, again))
+    assert tree_hash(tagged_project.store / "plugins") == hashes
+    assert len(list((tagged_project.store / "plugins").iterdir())) == len(homes)
+    assert not (tagged_project.store / "staging").exists()
+
+
+def test_first_install_of_a_fresh_clone_has_the_version(
+    tagged_project: Project,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """F5."""
+    unprotected, protected = new_venv("unprotected"), new_venv("protected")
+    tagged_project.poetry(plain_home, "install", venv=unprotected).succeeded()
+    assert installed_version(unprotected) == "0.0.0"  # what this is about
+    tagged_project.git("clean", "-fdxq")
+
+    tagged_project.poetry(home, "install", venv=protected).succeeded()
+
+    assert installed_version(protected) == "1.2.3"
+
+
+def test_installs_at_once_agree_on_the_version(
+    tagged_project: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """F4: eight installs at once, each into its own environment."""
+    alone = new_venv("alone")
+    tagged_project.poetry(home, "install", venv=alone).succeeded()
+    status = tagged_project.git("status", "--porcelain")
+    pyproject = tagged_project.pyproject.read_text()
+    tagged_project.git("stash", "--quiet")
+    tagged_project.git("clean", "-fdxq")
+    venvs = [new_venv(f"parallel-{number}") for number in range(8)]
+
+    running = [tagged_project.start(home, "install", venv=venv) for venv in venvs]
+    for command in running:
+        command.result().succeeded()
+
+    assert [installed_version(venv) for venv in venvs] == ["1.2.3"] * 8
+    assert tagged_project.git("status", "--porcelain") == status
+    assert tagged_project.pyproject.read_text() == pyproject
+
+
+@pytest.mark.parametrize("place", ["requires-plugins", "Poetry's environment"])
+def test_install_waits_while_a_plugin_has_rewritten_the_project(
+    place: str,
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """F4 made certain: the second install starts while the file is rewritten."""
+    wheel = rewriting_plugin().wheel(own_folder)
+    required = place == "requires-plugins"
+    project = new_project(
+        requires_plugins='rewriting = "*"' if required else "",
+        tail="[tool.rewriting]\nenable = true\n",
+    )
+    if not required:
+        home = home.clone(tmp_path / "protected")
+        home.pip_install(wheel)
+        plain_home = plain_home.clone(tmp_path / "plain")
+        plain_home.pip_install(wheel)
+    project.poetry(plain_home, "lock").succeeded()
+    project.poetry(plain_home, "install").succeeded()
+    pyproject = project.pyproject.read_text()
+
+    def second_install(home: PoetryHome, *, waits: bool) -> str:
+        first_venv, second_venv = new_venv("first"), new_venv("second")
+        with Barrier("rewritten") as rewritten:
+            first = project.start(
+                home, "install", venv=first_venv, environ=rewritten.environment
+            )
+            arrival = rewritten.arrival()
+            second = project.start(home, "install", venv=second_venv)
+            if waits:
+                second.says(f"held by `poetry install` (pid {first.pid}")
+            else:
+                second.result().succeeded()
+            arrival.let_go()
+            first.result().succeeded()
+            second.result().succeeded()
+        assert installed_version(first_venv) == "9.9.9"
+        return installed_version(second_venv)
+
+    assert second_install(plain_home, waits=False) == "0.0.0"  # what this is about
+    project.pyproject.write_text(pyproject)
+    assert second_install(home, waits=True) == "9.9.9"
+    assert project.pyproject.read_text() == pyproject
+
+
+@pytest.mark.parametrize("change", ["new requirement", "no requirement", "migration"])
+def test_reader_sees_a_whole_set_whatever_a_writer_does(
+    change: str,
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """F3: the reader stands in the middle of an import; it holds no lock."""
+    slow_import_plugin("1.0").wheel(own_folder)
+    slow_import_plugin("2.0").wheel(own_folder)
+    project = new_project(requires_plugins='slow-import = "1.0"')
+    venv = new_venv("environment")
+    project.poetry(plain_home, "lock").succeeded()
+    first = plain_home if change == "migration" else home
+    project.poetry(first, "install", venv=venv).succeeded()
+
+    with Barrier("import") as importing:
+        reader = project.start(home, "check", venv=venv, environ=importing.environment)
+        arrival = importing.arrival()
+        if change == "new requirement":
+            text = project.pyproject.read_text()
+            project.pyproject.write_text(text.replace('"1.0"', '"2.0"'))
+        elif change == "no requirement":
+            text = project.pyproject.read_text()
+            project.pyproject.write_text(text.replace('slow-import = "1.0"', ""))
+        written = project.poetry(home, "install", venv=venv).succeeded()
+        arrival.let_go()
+        if change == "migration":  # Poetry's own loading, then the set's
+            importing.arrival().let_go()
+        seen = reader.result().succeeded()
+
+    assert "slow-import 1.0 is active" in seen.out
+    after = project.poetry(home, "install", venv=venv).succeeded()
+    if change == "new requirement":
+        assert "slow-import 2.0 is active" in written.out + after.out
+    elif change == "no requirement":
+        assert "is active" not in written.out + after.out
+        assert not list((project.store).rglob("slow_import"))
+    else:
+        assert "Installing slow-import" not in written.out  # adopted
+        assert "slow-import 1.0 is active" in written.out
+        assert list(project.store.rglob("slow_import"))
+
+
+def test_unprotected_reader_would_break(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """What the test above is about, seen without the plugin."""
+    slow_import_plugin("1.0").wheel(own_folder)
+    slow_import_plugin("2.0").wheel(own_folder)
+    project = new_project(requires_plugins='slow-import = "1.0"')
+    venv = new_venv("environment")
+    project.poetry(plain_home, "lock").succeeded()
+    project.poetry(plain_home, "install", venv=venv).succeeded()
+    with Barrier("import") as importing:
+        reader = project.start(
+            plain_home, "check", venv=venv, environ=importing.environment
+        )
+        arrival = importing.arrival()
+        text = project.pyproject.read_text()
+        project.pyproject.write_text(text.replace('"1.0"', '"2.0"'))
+        project.poetry(plain_home, "install", venv=venv).succeeded()
+        arrival.let_go()
+        reader.result().failed()
+
+
+def test_scripts_of_two_projects_stay_apart(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    tmp_path: Path,
+) -> None:
+    """F14: a project's plugin never writes into Poetry's own environment."""
+    home = home.clone(tmp_path / "home")
+    scripts = sorted(path.name for path in home.executable.parent.iterdir())
+    for version in ("1.0", "2.0"):
+        marker_plugin("with-script", version, script=True).wheel(own_folder)
+        project = new_project(version, requires_plugins=f'with-script = "{version}"')
+        project.poetry(plain_home, "lock").succeeded()
+        result = project.poetry(home, "install").succeeded()
+        assert f"with-script {version} is active" in result.out
+        (script,) = project.store.rglob("with-script")
+        assert script.parent.name == "bin"
+    assert sorted(path.name for path in home.executable.parent.iterdir()) == scripts
+
+
+def test_project_plugin_and_dependency_override_those_of_poetry(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    tmp_path: Path,
+) -> None:
+    for version in ("1.0", "2.0"):
+        marker_plugin("overridden", version, requires=("helping",)).wheel(own_folder)
+        helping = marker_plugin("helping", version)
+        helping.wheel(own_folder)
+    home = home.clone(tmp_path / "home")
+    home.pip_install(
+        own_folder / "overridden-1.0-py3-none-any.whl",
+        own_folder / "helping-1.0-py3-none-any.whl",
+    )
+    project = new_project(requires_plugins='overridden = "2.0"\nhelping = "2.0"')
+    project.poetry(plain_home, "lock").succeeded()
+
+    for arguments in (("install",), ("run", "true"), ("check",)):
+        result = project.poetry(home, *arguments).succeeded()
+        active = sorted(line for line in result.out.splitlines() if "is active" in line)
+        assert active == ["helping 2.0 is active", "overridden 2.0 is active"]
+
+
+def test_no_required_plugins_any_more(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+) -> None:
+    marker_plugin("passing", "1.0").wheel(own_folder)
+    project = new_project(requires_plugins='passing = "*"')
+    project.poetry(plain_home, "lock").succeeded()
+    assert "passing 1.0 is active" in project.poetry(home, "install").succeeded().out
+
+    text = project.pyproject.read_text()
+    project.pyproject.write_text(text.replace('passing = "*"', ""))
+    result = project.poetry(home, "install").succeeded()
+
+    assert "No project plugins defined." in result.out
+    assert "passing" not in result.out
+    assert not (project.store / "plugins").exists()
+    assert not (project.store / "staging").exists()
+
+
+def test_required_plugin_that_cannot_be_had(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+) -> None:
+    """Poetry's own error, and the set that was there stays."""
+    marker_plugin("existing", "1.0").wheel(own_folder)
+    project = new_project(requires_plugins='existing = "1.0"')
+    project.poetry(plain_home, "lock").succeeded()
+    project.poetry(home, "install").succeeded()
+    before = tree_hash(project.store / "plugins")
+
+    text = project.pyproject.read_text()
+    project.pyproject.write_text(text.replace('"1.0"', '"7.0"'))
+    project.poetry(home, "install").failed("existing (7.0) which doesn't match any")
+
+    assert tree_hash(project.store / "plugins") == before
+    assert not (project.store / "staging").exists()
+    assert "existing 1.0 is active" in project.poetry(home, "check").succeeded().out
