@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.index import LocalIndex
+from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
+from tests.laboratory.users import find_other_user
 
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
+    from tests.laboratory.users import OtherUser
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +102,9 @@ def new_venv(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return new
+
+
+@pytest.fixture
+def other_user(tmp_path: Path) -> OtherUser:
+    """A user without rights; skips where tests cannot become one."""
+    return find_other_user(65534, DEFAULT_PYTHON, tmp_path)

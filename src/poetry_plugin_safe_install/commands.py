@@ -33,6 +33,7 @@ class Need(Enum):
 
 
 _NEEDS: dict[tuple[str, ...], Need] = {
+    ("--version",): Need.NOTHING,
     ("about",): Need.NOTHING,
     ("cache",): Need.NOTHING,
     ("config",): Need.NOTHING,

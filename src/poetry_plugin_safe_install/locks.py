@@ -22,6 +22,8 @@ from typing import Protocol
 
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.store import FILE_MODE
+from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
@@ -41,10 +43,6 @@ POLL_INTERVAL = 0.01
 
 FIRST_REPORT = 1.0
 """Seconds a waiter stays silent."""
-
-DIRECTORY_MODE = 0o775
-FILE_MODE = 0o664
-"""Before the user's umask; never writable for everyone, whatever the umask."""
 
 
 class Mode(Enum):
@@ -191,12 +189,6 @@ def holders(lock: Lock) -> list[Holder]:
         if holder.host != host or _is_alive(holder.pid):
             found.append(holder)
     return sorted(found, key=lambda holder: holder.since)
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory and its parents, never writable for everyone."""
-    for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
-        missing.mkdir(DIRECTORY_MODE, exist_ok=True)
 
 
 def _try_exclusive(path: Path) -> Callable[[], None] | None:

@@ -34,9 +34,15 @@ def _protect(command: poetry_compat.StartingCommand) -> poetry_compat.Protection
     if need is Need.NOTHING or command.project is None:
         return None
 
+    from poetry_plugin_safe_install.store import find_store
+
+    store = find_store(command.project.parent, poetry_compat.cache_directory)
+    if need is Need.PLUGINS and not (store.path / "plugins").is_dir():
+        return None
+
     from poetry_plugin_safe_install.protected_command import protect
 
-    return protect(command, need)
+    return protect(command, need, store)
 
 
 def _safe_install() -> Command:

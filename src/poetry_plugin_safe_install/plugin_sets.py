@@ -28,9 +28,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.locks import FILE_MODE
 from poetry_plugin_safe_install.locks import HAS_FLOCK
-from poetry_plugin_safe_install.locks import make_directory
+from poetry_plugin_safe_install.store import FILE_MODE
+from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:

@@ -67,9 +67,9 @@ INTERNALS = (
     Internal("poetry.utils.env", "EnvManager.remove_venv"),
     Internal("cleo.application", "Application.event_dispatcher"),
 )
-"""What can be looked up in a module. What only an instance has is in ``_ON_INSTANCES``."""
+"""What can be looked up in a module. What only an instance has is in ``ON_INSTANCES``."""
 
-_ON_INSTANCES = {
+ON_INSTANCES = {
     "manager": ("_group", "_plugins"),
     "application": ("_io", "_disable_cache"),
     "input": ("_tokens",),
@@ -133,13 +133,17 @@ def call_before_activation(
     from poetry.plugins.plugin_manager import PluginManager
 
     original = getattr(PluginManager, "activate", None)
-    if original is None or hasattr(original, "_safe_install"):
+    if original is None:
+        _stand_aside(None, "PluginManager.activate not found")
+        return
+    if hasattr(original, "_safe_install"):
         return
 
     @wraps(original)
     def activate(manager: PluginManager, *args: Any, **kwargs: Any) -> None:
         protection = None
-        if args and getattr(manager, "_group", None) == ApplicationPlugin.group:
+        group = getattr(manager, "_group", ApplicationPlugin.group)
+        if args and group == ApplicationPlugin.group:
             protection = _begin(protect, manager, args[0])
         if protection is None:
             original(manager, *args, **kwargs)
@@ -175,19 +179,28 @@ def _begin(
         if protection:
             protection.command_ended()
         why = f"{type(error).__name__}: {error}"
-    _warn(getattr(application, "_io", None), why)
+    _stand_aside(getattr(application, "_io", None), why)
     return None
 
 
-def _warn(io: IO | None, why: str) -> None:
+def _stand_aside(io: IO | None, why: str) -> None:
+    """Let this Poetry run unprotected, and say so once."""
     from poetry.__version__ import __version__
+    from poetry.plugins.plugin_manager import PluginManager
 
+    if hasattr(PluginManager, "activate"):
+        original = getattr(PluginManager.activate, "__wrapped__", None)
+        if original:
+            setattr(PluginManager, "activate", original)  # noqa: B010
+
+    text = (
+        f"{DISTRIBUTION} does not know this Poetry ({__version__}) well enough to"
+        f" protect it and stands aside ({why}). Please look for a newer {DISTRIBUTION}."
+    )
     if io:
-        io.write_error_line(
-            f"<warning>{DISTRIBUTION} does not know this Poetry ({__version__}) well"
-            f" enough to protect it and stands aside ({why})."
-            f" Please look for a newer {DISTRIBUTION}.</warning>"
-        )
+        io.write_error_line(f"<warning>{text}</warning>")
+    else:
+        print(text, file=sys.stderr)
 
 
 def _missing_on_instances(
@@ -197,7 +210,7 @@ def _missing_on_instances(
     objects = {"manager": manager, "application": application, "input": input}
     return [
         f"{type(objects[which]).__name__}.{name}"
-        for which, names in _ON_INSTANCES.items()
+        for which, names in ON_INSTANCES.items()
         for name in names
         if not hasattr(objects[which], name)
     ]

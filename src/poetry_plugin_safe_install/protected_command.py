@@ -30,10 +30,10 @@ from poetry_plugin_safe_install.lock_modes import lasting_mode
 from poetry_plugin_safe_install.locks import Lock
 from poetry_plugin_safe_install.locks import Mode
 from poetry_plugin_safe_install.locks import acquire
+from poetry_plugin_safe_install.locks import try_acquire
 from poetry_plugin_safe_install.project_plugins import ProjectPlugins
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
-from poetry_plugin_safe_install.store import find_store
 from poetry_plugin_safe_install.store import make_store
 from poetry_plugin_safe_install.waiting import WaitMessage
 
@@ -49,13 +49,10 @@ if TYPE_CHECKING:
 
 
 def protect(
-    command: poetry_compat.StartingCommand, need: Need
+    command: poetry_compat.StartingCommand, need: Need, store: Store
 ) -> ProtectedCommand | None:
-    """Start the story, if there is anything to protect and the user wants it."""
+    """Start the story, unless the user does not want protection."""
     assert command.project is not None
-    store = find_store(command.project.parent, poetry_compat.cache_directory)
-    if need is Need.PLUGINS and not (store.path / "plugins").is_dir():
-        return None
     options = {}
     if command.words[0] == "safe-install":
         options = {setting.key: command.option(setting.key) for setting in SETTINGS}
@@ -110,13 +107,15 @@ class ProtectedCommand:
         requires = self._requires_plugins
         if requires is None:
             return  # Poetry will say what is wrong with the file
+        try:
+            self._load_plugins(requires)
+        except Exception as error:  # Poetry could not install or load a plugin
+            self._failure = error
+
+    def _load_plugins(self, requires: dict[str, Any]) -> None:
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
-                try:
-                    self._plugins.settle(requires)
-                except Exception as error:  # Poetry could not install the plugins
-                    self._failure = error
-                    return
+                self._plugins.settle(requires)
                 self._command.forget_project()
             poetry_compat.without_project_plugins()
             self._plugins.forget_poetry_cache()
@@ -124,6 +123,8 @@ class ProtectedCommand:
 
     def _lock_project_first(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
+        if self._plugins.sets.has_leftovers() and self._need is not Need.INSTALL:
+            self._sweep_leftovers()
         while self._mode is not Mode.EXCLUSIVE:
             requires = self._requires_plugins
             installs = self._need is Need.INSTALL and requires is not None
@@ -138,6 +139,12 @@ class ProtectedCommand:
             if mode is self._mode:
                 return
             self._lock_project(mode)
+
+    def _sweep_leftovers(self) -> None:
+        """Remove what a command that was cut off has left, unless somebody is busy."""
+        if hold := try_acquire(self._lock, Mode.EXCLUSIVE, self._command.line):
+            self._plugins.sets.sweep()
+            hold.release()
 
     # 2. Every plugin is activated.
 
@@ -188,6 +195,11 @@ class ProtectedCommand:
         return self._hold.mode if self._hold else None
 
     @property
+    def _lock(self) -> Lock:
+        path = self._store.path / "project.lock"
+        return Lock(path, f"the project {self._pyproject.parent}")
+
+    @property
     def _requires_plugins(self) -> dict[str, Any] | None:
         return project_file.read(self._pyproject).requires_plugins
 
@@ -207,14 +219,11 @@ class ProtectedCommand:
         self._release()
         if mode is None:
             return
-        make_store(self._store)
+        self._prepare_store()
         message = WaitMessage(self._command.io)
-        lock = Lock(
-            self._store.path / "project.lock", f"the project {self._pyproject.parent}"
-        )
         try:
             self._hold, _ = acquire(
-                lock,
+                self._lock,
                 mode,
                 self._command.line,
                 timeout=self._settings.lock_timeout,
@@ -223,6 +232,18 @@ class ProtectedCommand:
         finally:
             message.done()
         self._command.forget_project()
+
+    def _prepare_store(self) -> None:
+        if self._store.path.is_dir():
+            return
+        make_store(self._store)
+        if self._store.is_mistake or (
+            self._store.why_elsewhere and self._command.io.is_verbose()
+        ):
+            self._command.io.write_error_line(
+                f"<warning>{self._store.why_elsewhere}: locks and plugin sets of this"
+                f" project are kept in {self._store.path}.</warning>"
+            )
 
     @contextmanager
     def _project_exclusive(self) -> Iterator[None]:

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.locks import make_directory
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+DIRECTORY_MODE = 0o775
+FILE_MODE = 0o664
+"""Before the user's umask; never writable for everyone, whatever the umask."""
 
 DIRECTORY = ".poetry"
 NAME = "safe-install"
@@ -22,13 +24,13 @@ NAME = "safe-install"
 
 @dataclass(frozen=True)
 class Store:
-    """A directory for the locks and plugin sets of one project.
-
-    ``why_elsewhere`` says why it is not in the project, where it cannot be.
-    """
+    """A directory for the locks and plugin sets of one project."""
 
     path: Path
     why_elsewhere: str = ""
+    """Why it is not in the project, where it cannot be."""
+    is_mistake: bool = False
+    """Whether that is something the user did not intend, and should be told of."""
 
 
 def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
@@ -38,11 +40,14 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     :param cache_directory: Poetry's; asked for only where the project will not do.
     """
     inside = project / DIRECTORY / NAME
-    why = _why_unusable(inside, project)
-    if not why:
+    obstacle = _obstacle(inside)
+    if not obstacle and _is_writable(inside):
         return Store(inside)
     key = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()[:16]
-    return Store(cache_directory() / NAME / key, why)
+    elsewhere = cache_directory() / NAME / key
+    if obstacle:
+        return Store(elsewhere, obstacle, is_mistake=True)
+    return Store(elsewhere, f"{inside.parent} cannot be written")
 
 
 def make_store(store: Store) -> None:
@@ -56,16 +61,22 @@ def make_store(store: Store) -> None:
             ignore.write_text("*", encoding="utf-8")
 
 
-def _why_unusable(inside: Path, project: Path) -> str:
-    outside = inside.parent
-    for place, directory in ((inside, inside), (outside, outside), (project, project)):
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents, never writable for everyone."""
+    for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
+        missing.mkdir(DIRECTORY_MODE, exist_ok=True)
+
+
+def _obstacle(inside: Path) -> str:
+    """What is in the way of the directory, if anything is."""
+    for place in (inside.parent, inside):
         if place.is_symlink() and not place.exists():
             return f"{place} is a link that leads nowhere"
-        if not place.exists():
-            continue
-        if not place.is_dir():
+        if place.exists() and not place.is_dir():
             return f"{place} is a file, where Poetry keeps a directory"
-        if not os.access(directory, os.W_OK | os.X_OK):
-            return f"{directory} is not writable"
-        break
     return ""
+
+
+def _is_writable(inside: Path) -> bool:
+    nearest = next(place for place in (inside, *inside.parents) if place.exists())
+    return os.access(nearest, os.W_OK | os.X_OK)

@@ -65,10 +65,13 @@ class PoetryHome:
     def pip_uninstall(self, *names: str) -> None:
         _uv("pip", "uninstall", "--python", self.python, *names)
 
-    def clone(self, path: Path) -> PoetryHome:
-        """A copy of its own for a test that changes it."""
+    def clone(self, path: Path, python: Path | None = None) -> PoetryHome:
+        """A copy of its own for a test that changes it.
+
+        :param python: another interpreter of the same minor version.
+        """
         packages = self.site_packages
-        _uv("venv", "--python", pythons()[self.minor], path)
+        _uv("venv", "--python", python or pythons()[self.minor], path)
         copy = PoetryHome(path, self.version, self.minor)
         shutil.copytree(packages, copy.site_packages, symlinks=True, dirs_exist_ok=True)
         source = (self.executable).read_text(encoding="utf-8")
