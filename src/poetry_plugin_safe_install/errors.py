@@ -18,7 +18,14 @@ class LockTimeoutError(SafeInstallError):
 
 
 class LockUnavailableError(SafeInstallError):
-    """A lock file cannot be made or locked here, and nowhere else either."""
+    """A lock cannot be had here at all, whoever else wants it.
+
+    ``errno`` is what the system answered, 0 if it was not asked.
+    """
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class SettingError(SafeInstallError):

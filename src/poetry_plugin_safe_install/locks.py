@@ -9,6 +9,7 @@ guards: https://py-filelock.readthedocs.io/en/latest/how-to.html
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -16,12 +17,17 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Protocol
 
+from poetry_plugin_safe_install import nesting
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.lock_backends import Backend
+from poetry_plugin_safe_install.lock_backends import soft_lock
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 
@@ -83,6 +89,7 @@ class Lock:
 
     path: Path
     guards: str
+    backend: Backend = Backend.NATIVE
 
     @property
     def records(self) -> Path:
@@ -100,12 +107,14 @@ class Hold:
         self.mode = mode
         self._let_go: Callable[[], None] | None = let_go
         self._record = record
+        nesting.announce(lock.path)
 
     def release(self) -> None:
         """Let go. Doing so twice is harmless."""
         if self._let_go is None:
             return
         let_go, self._let_go = self._let_go, None
+        nesting.withdraw(self.lock.path)
         if self._record:
             with suppress(OSError):
                 self._record.unlink()
@@ -129,41 +138,97 @@ def acquire(
     :raises LockTimeoutError: naming the holder and how to wait longer.
     :raises LockUnavailableError: if the lock file cannot be made or locked.
     """
+    attempt = Attempt(lock, mode, command)
     start = time.monotonic()
     next_report = FIRST_REPORT
     waited = 0.0
     while True:
-        if hold := try_acquire(lock, mode, command):
+        if hold := attempt.once():
             return hold, waited
         waited = time.monotonic() - start
         if timeout is not None and waited >= timeout:
-            raise LockTimeoutError(_timeout_message(lock, waited))
+            raise LockTimeoutError(_timeout_message(attempt.lock, waited))
         if report and waited >= next_report:
             next_report += 1
-            report(lock, holders(lock), waited, timeout)
+            report(attempt.lock, holders(attempt.lock), waited, timeout)
         time.sleep(POLL_INTERVAL)
 
 
 def try_acquire(lock: Lock, mode: Mode, command: str) -> Hold | None:
-    """Take a lock if it is free this moment."""
-    try:
-        shared = mode is Mode.SHARED and HAS_FLOCK
-        let_go = _try_shared(lock.path) if shared else _try_exclusive(lock.path)
-    except OSError as error:
-        raise LockUnavailableError(
-            f"The lock of {lock.guards} cannot be taken:"
-            f" {error.strerror or error} ({lock.path})."
-        ) from error
-    if let_go is None:
-        return None
-    return Hold(lock, mode, let_go, _record_holder(lock, mode, command))
+    """Take a lock if it is free this moment.
+
+    :raises LockUnavailableError: if the lock file cannot be made or locked.
+    """
+    return Attempt(lock, mode, command).once()
+
+
+class Attempt:
+    """The wish to have a lock, to be tried again and again.
+
+    A descendant of a holder locks another file in its stead: see ``nesting``.
+    """
+
+    def __init__(self, lock: Lock, mode: Mode, command: str) -> None:
+        self._wanted = lock
+        self.lock = replace(lock, path=nesting.among_siblings(lock.path))
+        self._mode = mode
+        self._command = command
+        self._try = self._soft() if lock.backend is Backend.SOFT else self._native()
+
+    def once(self) -> Hold | None:
+        try:
+            let_go = self._try()
+        except (OSError, NotImplementedError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise LockUnavailableError(
+                f"The lock of {self.lock.guards} cannot be taken: {why}"
+                f" ({self.lock.path}).",
+                getattr(error, "errno", errno.ENOSYS),  # filelock's NotImplementedError
+            ) from error
+        if let_go is None:
+            return None
+        record = _record_holder(self.lock, self._mode, self._command)
+        if self.lock != self._wanted:
+            let_go = self._and_remove(let_go)
+        return Hold(self._wanted, self._mode, let_go, record)
+
+    def _native(self) -> Callable[[], Callable[[], None] | None]:
+        path = self.lock.path
+        if self._mode is Mode.SHARED and HAS_FLOCK:
+            return lambda: _try_flock(path, shared=True)
+        return lambda: _try_exclusive(path)
+
+    def _soft(self) -> Callable[[], Callable[[], None] | None]:
+        make_directory(self.lock.path.parent)
+        lock: Any = soft_lock(self.lock.path)
+        shared = self._mode is Mode.SHARED
+        take = lock.acquire_read if shared else lock.acquire_write
+
+        def attempt() -> Callable[[], None] | None:
+            try:
+                take(timeout=FIRST_REPORT)  # not for a moment: each try writes files
+            except TimeoutError:
+                return None
+            return lambda: lock.release(force=True)
+
+        return attempt
+
+    def _and_remove(self, let_go: Callable[[], None]) -> Callable[[], None]:
+        def remove() -> None:
+            with suppress(OSError):
+                self.lock.records.rmdir()
+            with suppress(OSError):
+                self.lock.path.unlink()
+            let_go()
+
+        return remove
 
 
 def is_contended(lock: Lock) -> bool:
     """Whether somebody holds the lock exclusively this moment. Creates nothing."""
-    if not lock.path.exists():
+    if not lock.path.exists() or not HAS_FLOCK:
         return False
-    let_go = _try_shared(lock.path) if HAS_FLOCK else _try_exclusive(lock.path)
+    let_go = _try_flock(lock.path, shared=True)
     if let_go is None:
         return True
     let_go()
@@ -186,7 +251,7 @@ def holders(lock: Lock) -> list[Holder]:
             holder = Holder(**json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             continue
-        if holder.host != host or _is_alive(holder.pid):
+        if holder.host != host or nesting.is_alive(holder.pid):
             found.append(holder)
     return sorted(found, key=lambda holder: holder.since)
 
@@ -195,8 +260,15 @@ def _try_exclusive(path: Path) -> Callable[[], None] | None:
     from filelock import FileLock
     from filelock import Timeout
 
-    os.close(_open(path))
-    lock = FileLock(path, thread_local=False)
+    fd, writable = _open(path)
+    os.close(fd)
+    if not writable:
+        return _try_flock(path, shared=False)
+    try:
+        # Newer ones would fall back to markers on their own, and nobody else would know.
+        lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # type: ignore[call-arg,unused-ignore]
+    except TypeError:
+        lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -204,13 +276,17 @@ def _try_exclusive(path: Path) -> Callable[[], None] | None:
     return lock.release
 
 
-def _try_shared(path: Path) -> Callable[[], None] | None:
-    """``flock(LOCK_SH)`` on the file that ``FileLock`` locks with ``LOCK_EX``."""
+def _try_flock(path: Path, *, shared: bool) -> Callable[[], None] | None:
+    """``flock`` on the file that ``FileLock`` locks.
+
+    filelock has no shared lock on that file, and cannot lock one that it cannot write.
+    """
     if sys.platform == "win32":  # for mypy: there is no fcntl
         raise NotImplementedError
-    fd = _open(path)
+    fd, _ = _open(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink == 0:  # removed since we opened it: guards nothing
             raise BlockingIOError
     except BlockingIOError:
@@ -222,17 +298,22 @@ def _try_shared(path: Path) -> Callable[[], None] | None:
     return lambda: os.close(fd)
 
 
-def _open(path: Path) -> int:
-    """A descriptor of the lock file, which is made if need be.
+def _open(path: Path) -> tuple[int, bool]:
+    """A descriptor of the lock file, which is made if need be; whether it can write.
 
-    NFS makes a byte-range lock of ``flock`` and wants a descriptor that can write.
+    NFS makes a byte-range lock of ``flock`` and wants a descriptor that can write; but
+    a local file of another user's can be locked without.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return os.open(path, flags, FILE_MODE)
+        return os.open(path, flags, FILE_MODE), True
     except FileNotFoundError:
         make_directory(path.parent)
-        return os.open(path, flags, FILE_MODE)
+        return os.open(path, flags, FILE_MODE), True
+    except OSError as error:
+        if not HAS_FLOCK or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), False
 
 
 def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
@@ -258,18 +339,6 @@ def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
             json.dump(asdict(holder), file)
         return record
     return None
-
-
-def _is_alive(pid: int) -> bool:
-    if sys.platform == "win32":
-        return True  # os.kill would end it; an old record is the lesser evil
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _timeout_message(lock: Lock, waited: float) -> str:

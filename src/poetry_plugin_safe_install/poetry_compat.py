@@ -22,6 +22,7 @@ from poetry.plugins.application_plugin import ApplicationPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
@@ -494,6 +495,41 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     finally_said(said.fetch_output(), io.write)
     finally_said(said.fetch_error(), io.write_error)
     return environment
+
+
+def watch_environments(
+    building: Callable[[Path], AbstractContextManager[None]],
+    removing: Callable[[Path], AbstractContextManager[None]],
+) -> None:
+    """Have these entered around all making and removing of virtual environments.
+
+    ``EnvManager.build_venv`` and ``remove_venv`` are class methods whose first argument
+    is the path.
+    """
+    from poetry.utils.env import EnvManager
+
+    for name, around in (("build_venv", building), ("remove_venv", removing)):
+        original = getattr(EnvManager, name)
+
+        def watched(
+            cls: type,
+            /,
+            path: Path,
+            *args: Any,
+            _around: Any = around,
+            _original: Any = original,
+            **kwargs: Any,
+        ) -> Any:
+            with _around(Path(path)):
+                return _original(path, *args, **kwargs)
+
+        setattr(EnvManager, name, classmethod(watched))
+
+
+def remove_environment(path: Path) -> None:
+    from poetry.utils.env import EnvManager
+
+    EnvManager.remove_venv(path)
 
 
 def finally_said(text: str, write: Callable[..., None]) -> None:

@@ -7,10 +7,16 @@
    those that Poetry found.
 2. ``plugins_activated``: now it is known what the other plugins are up to, and so
    whether the project stays exclusive for the whole command or only for a phase.
-3. ``command_starts``: ahead of every listener. The environment is found or made.
+3. ``command_starts``: ahead of every listener. The environment is found or made, and
+   locked before Poetry looks at what is installed there.
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
    program starts next.
 5. ``command_ended``: behind every listener. All is let go.
+
+Why nobody waits for ever: every command asks for the project, then the environment, then
+for one build at a time, and never for an earlier one while it holds a later one. Where a
+command changes how it holds the project, it lets go first, and it holds nothing else
+then. A command that a holder starts does not wait for that holder: see ``nesting``.
 """
 
 from __future__ import annotations
@@ -18,13 +24,22 @@ from __future__ import annotations
 import os
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
+from poetry_plugin_safe_install.commands import CHANGE_ENVIRONMENT
 from poetry_plugin_safe_install.commands import Need
+from poetry_plugin_safe_install.environments import Creations
+from poetry_plugin_safe_install.environments import lock_path
+from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.lock_backends import Found
+from poetry_plugin_safe_install.lock_backends import choose
+from poetry_plugin_safe_install.lock_backends import decide
+from poetry_plugin_safe_install.lock_backends import mount_of
 from poetry_plugin_safe_install.lock_modes import first_mode
 from poetry_plugin_safe_install.lock_modes import lasting_mode
 from poetry_plugin_safe_install.locks import Lock
@@ -40,6 +55,7 @@ from poetry_plugin_safe_install.waiting import WaitMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
@@ -86,7 +102,10 @@ class ProtectedCommand:
         self._failure = failure
         self._pyproject = command.project
         self._plugins = ProjectPlugins(command, store.path)
+        self._creations = Creations(store.path)
+        self._stands_aside = False
         self._hold: Hold | None = None
+        self._environment_hold: Hold | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -113,6 +132,8 @@ class ProtectedCommand:
             self._failure = error
 
     def _load_plugins(self, requires: dict[str, Any]) -> None:
+        if self._stands_aside:
+            return
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
                 self._plugins.settle(requires)
@@ -125,7 +146,7 @@ class ProtectedCommand:
         """Lock the project as far as is known now; look again after every wait."""
         if self._plugins.sets.has_leftovers() and self._need is not Need.INSTALL:
             self._sweep_leftovers()
-        while self._mode is not Mode.EXCLUSIVE:
+        while self._mode is not Mode.EXCLUSIVE and not self._stands_aside:
             requires = self._requires_plugins
             installs = self._need is Need.INSTALL and requires is not None
             mode = first_mode(
@@ -149,7 +170,7 @@ class ProtectedCommand:
     # 2. Every plugin is activated.
 
     def plugins_activated(self, *, listen: bool) -> None:
-        if self._failure:
+        if self._failure or self._stands_aside:
             return
         mode = lasting_mode(
             self._need,
@@ -164,17 +185,57 @@ class ProtectedCommand:
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         if self._failure:
             raise self._failure
-        if self._mode is Mode.SHARED and poetry_compat.wants_environment(event):
-            poetry_compat.give_environment(event, self._find_environment(event))
+        if self._stands_aside or self._need is Need.PLUGINS:
+            return
+        poetry_compat.watch_environments(self._creations.creating, self._removing)
+        if poetry_compat.wants_environment(event):
+            environment = self._find_environment(event)
+            poetry_compat.give_environment(event, environment)
+            if self._command.words[0] in CHANGE_ENVIRONMENT:
+                self._hold_environment(environment)
 
     def _find_environment(self, event: ConsoleCommandEvent) -> Any:
+        """Find it without waiting for anyone; make it only with the project exclusive."""
         poetry = event.command.poetry  # type: ignore[attr-defined]
         found = poetry_compat.environment_without_creating(poetry, event.io)
-        if found is not None:
+        if found is not None and not self._creations.was_cut_off(found.path):
             return found
         with self._project_exclusive():
             poetry = event.command.poetry  # type: ignore[attr-defined]
+            found = poetry_compat.environment_without_creating(poetry, event.io)
+            if found is not None and self._creations.was_cut_off(found.path):
+                poetry_compat.remove_environment(found.path)
+                self._creations.forget(found.path)
             return poetry_compat.create_environment(poetry, event.io)
+
+    def _hold_environment(self, environment: Any) -> None:
+        path = lock_path(
+            environment.path,
+            environment.purelib,
+            is_venv=environment.is_venv(),
+            cache_directory=poetry_compat.cache_directory,
+        )
+        lock = self._lock_of(path, f"the environment {environment.path}")
+        try:
+            self._environment_hold = self._acquire(lock, Mode.EXCLUSIVE)
+        except (OSError, LockUnavailableError) as error:
+            self._stand_aside(error)
+
+    @contextmanager
+    def _removing(self, environment: Path) -> Iterator[None]:
+        """``env remove`` and ``env use`` wait for whoever is installing there.
+
+        An install that finds its environment broken removes it too, before it is locked.
+        """
+        lock = self._lock_of(environment / ".lock", f"the environment {environment}")
+        hold = self._acquire(lock, Mode.EXCLUSIVE)
+        if os.name == "nt":  # an open file cannot be removed
+            hold.release()
+        try:
+            yield
+        finally:
+            hold.release()
+            self._creations.forget(environment)
 
     # 4. Every listener has been called; the command's own code is next.
 
@@ -196,8 +257,20 @@ class ProtectedCommand:
 
     @property
     def _lock(self) -> Lock:
-        path = self._store.path / "project.lock"
-        return Lock(path, f"the project {self._pyproject.parent}")
+        guards = f"the project {self._pyproject.parent}"
+        return self._lock_of(self._store.project_lock, guards)
+
+    def _lock_of(self, path: Path, guards: str) -> Lock:
+        """A lock of the kind that holds where its file is."""
+        store = self._store.path
+        shared = self._pyproject.parent in path.parents
+        directory = store if shared and store.is_dir() else path.parent
+        if directory is store:
+            choice = choose(store, self._settings.lock_backend)
+        else:
+            kind, options = mount_of(directory)
+            choice = decide(Found(self._settings.lock_backend, "", kind, options))
+        return Lock(path, guards, choice.backend)
 
     @property
     def _requires_plugins(self) -> dict[str, Any] | None:
@@ -216,22 +289,42 @@ class ProtectedCommand:
 
         The project may have changed meanwhile, so it is read again.
         """
-        self._release()
+        self._release_project()
         if mode is None:
             return
-        self._prepare_store()
+        try:
+            self._prepare_store()
+            self._hold = self._acquire(self._lock, mode)
+        except (OSError, LockUnavailableError) as error:
+            self._stand_aside(error)
+        self._command.forget_project()
+
+    def _acquire(self, lock: Lock, mode: Mode) -> Hold:
         message = WaitMessage(self._command.io)
         try:
-            self._hold, _ = acquire(
-                self._lock,
+            hold, _ = acquire(
+                lock,
                 mode,
                 self._command.line,
                 timeout=self._settings.lock_timeout,
                 report=message,
             )
+        except LockUnavailableError as error:
+            other = choose(self._store.path, self._settings.lock_backend, error.errno)
+            if other.backend is lock.backend:
+                raise
+            return self._acquire(replace(lock, backend=other.backend), mode)
         finally:
             message.done()
-        self._command.forget_project()
+        return hold
+
+    def _stand_aside(self, error: Exception) -> None:
+        """No lock is to be had here: Poetry shall work all the same."""
+        self._stands_aside = True
+        self._command.io.write_error_line(
+            f"<warning>{error} {poetry_compat.DISTRIBUTION} cannot keep other commands"
+            " away.</warning>"
+        )
 
     def _prepare_store(self) -> None:
         if self._store.path.is_dir():
@@ -248,13 +341,22 @@ class ProtectedCommand:
     @contextmanager
     def _project_exclusive(self) -> Iterator[None]:
         before = self._mode
+        if before is Mode.EXCLUSIVE:
+            yield
+            return
         self._lock_project(Mode.EXCLUSIVE)
         try:
             yield
         finally:
             self._lock_project(before)
 
-    def _release(self) -> None:
+    def _release_project(self) -> None:
         if self._hold:
             self._hold.release()
             self._hold = None
+
+    def _release(self) -> None:
+        if self._environment_hold:
+            self._environment_hold.release()
+            self._environment_hold = None
+        self._release_project()

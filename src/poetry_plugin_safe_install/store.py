@@ -31,6 +31,12 @@ class Store:
     """Why it is not in the project, where it cannot be."""
     is_mistake: bool = False
     """Whether that is something the user did not intend, and should be told of."""
+    lock_directory: Path | None = None
+    """Where the locks are, if not in ``path``: whoever can read a lock can share it."""
+
+    @property
+    def project_lock(self) -> Path:
+        return (self.lock_directory or self.path) / "project.lock"
 
 
 def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
@@ -47,7 +53,9 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     elsewhere = cache_directory() / NAME / key
     if obstacle:
         return Store(elsewhere, obstacle, is_mistake=True)
-    return Store(elsewhere, f"{inside.parent} cannot be written")
+    why = f"{inside.parent} cannot be written"
+    readable = os.access(inside / "project.lock", os.R_OK)
+    return Store(elsewhere, why, lock_directory=inside if readable else None)
 
 
 def make_store(store: Store) -> None:

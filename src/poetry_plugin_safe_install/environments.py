@@ -1,0 +1,77 @@
+"""The environment that a command installs into: its lock, and whether it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.store import FILE_MODE
+from poetry_plugin_safe_install.store import NAME
+from poetry_plugin_safe_install.store import make_directory
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def lock_path(
+    prefix: Path,
+    site_packages: Path,
+    *,
+    is_venv: bool,
+    cache_directory: Callable[[], Path],
+) -> Path:
+    """The file whose lock guards an environment.
+
+    For a virtual environment it is the one that uv locks too
+    (``PythonEnvironment::lock``, uv 0.5 and later), so that uv and Poetry exclude each
+    other.
+    """
+    directory = prefix if is_venv else site_packages
+    name = ".lock" if is_venv else f".{NAME}.lock"
+    if os.access(directory / name, os.R_OK) or os.access(directory, os.W_OK):
+        return directory / name
+    key = _key(directory)
+    return cache_directory() / NAME / f"environment-{key}.lock"
+
+
+class Creations:
+    """Environments that are being created, marked so that a cut-off one is recognised.
+
+    A half-made environment looks whole to Poetry: it has a ``pyvenv.cfg`` and a Python.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._directory = store / "creating"
+
+    @contextlib.contextmanager
+    def creating(self, environment: Path) -> Iterator[None]:
+        mark = self._mark(environment)
+        make_directory(self._directory)
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT, FILE_MODE))
+        yield
+        self.forget(environment)
+
+    def was_cut_off(self, environment: Path) -> bool:
+        """Whether somebody began to create it and did not come to an end.
+
+        The caller holds the project, so that nobody can be creating it now.
+        """
+        return self._directory.is_dir() and self._mark(environment).exists()
+
+    def forget(self, environment: Path) -> None:
+        self._mark(environment).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._directory.rmdir()
+
+    def _mark(self, environment: Path) -> Path:
+        return self._directory / _key(environment)
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]

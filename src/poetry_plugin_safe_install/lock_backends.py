@@ -1,0 +1,178 @@
+"""Which kind of lock holds where: the kernel's, or marker files.
+
+The kernel's locks are best: they go with the process that holds them, however it dies.
+But some filesystems do not offer them, and some keep them to one host. There filelock's
+marker-based reader/writer lock serves, whose holder says by a heartbeat that it lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.store import FILE_MODE
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNSUPPORTED = frozenset(
+    {
+        errno.ENOSYS,
+        errno.ENOLCK,
+        errno.EOPNOTSUPP,
+        getattr(errno, "ENOTSUP", errno.EOPNOTSUPP),
+        524,  # ENOTSUPP of the Linux kernel, which NFS servers let through
+        errno.EBADF,
+    }
+)
+"""What ``flock`` answers where it cannot lock at all."""
+
+KEPT_TO_ONE_HOST = frozenset(
+    {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "9p", "vboxsf"}
+)
+"""Filesystem types that grant the same lock to every host (measured for sshfs)."""
+
+HEARTBEAT = 10.0
+"""Seconds between two signs of life of a soft lock's holder."""
+
+STALE_AFTER = 30.0
+"""Seconds without a sign of life after which a soft lock's holder counts as dead."""
+
+RECORD = "backend.json"
+
+
+class Backend(Enum):
+    NATIVE = "native"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known about locking in a directory."""
+
+    setting: str
+    """``auto``, ``native`` or ``soft``."""
+    recorded: str = ""
+    """What was chosen here before, by whatever host."""
+    mount_type: str = ""
+    mount_options: str = ""
+    error: int = 0
+    """What ``flock`` answered here, 0 if it did not fail."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    backend: Backend
+    why: str
+
+
+def decide(found: Found) -> Choice:
+    """Which locks to use. Once soft, always soft: another host may see no reason."""
+    if found.setting != "auto":
+        return Choice(Backend(found.setting), "set by the user")
+    if found.recorded == Backend.SOFT.value:
+        return Choice(Backend.SOFT, "recorded in the project")
+    if found.error in UNSUPPORTED:
+        name = errno.errorcode.get(found.error, str(found.error))
+        return Choice(Backend.SOFT, f"flock answers {name} here")
+    if found.mount_type in KEPT_TO_ONE_HOST:
+        return Choice(Backend.SOFT, f"{found.mount_type} keeps locks to one host")
+    if found.mount_type.startswith("nfs") and any(
+        option in ("nolock", "local_lock=flock", "local_lock=all")
+        for option in found.mount_options.split(",")
+    ):
+        return Choice(Backend.SOFT, "this NFS mount keeps locks to one host")
+    return Choice(Backend.NATIVE, "the kernel's locks hold here")
+
+
+def choose(directory: Path, setting: str, error: int = 0) -> Choice:
+    """Decide for a store, and record it so that every host that shares it does alike.
+
+    :param error: what ``flock`` answered when it was tried, if it failed.
+    :raises LockUnavailableError: if this filelock cannot do what was recorded.
+    """
+    recorded = recorded_choice(directory)
+    mount_type, mount_options = mount_of(directory)
+    choice = decide(Found(setting, recorded, mount_type, mount_options, error))
+    if choice.backend.value != recorded:
+        text = {"backend": choice.backend.value, "why": choice.why}
+        with suppress(OSError):  # a directory that cannot be written decides each time
+            _write(directory / RECORD, json.dumps(text))
+    return choice
+
+
+def recorded_choice(directory: Path) -> str:
+    try:
+        text = (directory / RECORD).read_text(encoding="utf-8")
+        backend = json.loads(text)["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return str(backend)
+
+
+def mount_of(directory: Path) -> tuple[str, str]:
+    """The type and options of the filesystem that holds a directory (Linux only)."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            lines = file.readlines()
+    except OSError:
+        return "", ""
+    place = os.path.realpath(directory)
+    best, found = -1, ("", "")
+    for line in lines:
+        fields, _, tail = line.partition(" - ")
+        mount_point = fields.split(" ")[4].replace("\\040", " ")
+        inside = (place + "/").startswith(mount_point.rstrip("/") + "/")
+        if inside and len(mount_point) >= best:
+            kind, _, options = tail.split(" ", 2)
+            best = len(mount_point)
+            found = (kind, ",".join((fields.split(" ")[5], options.strip())))
+    return found
+
+
+def soft_lock(path: Path) -> object:
+    """filelock's marker-based reader/writer lock.
+
+    filelock changed its protocol in 3.33: older ones and newer ones do not see each
+    other, so each uses a path of its own and refuses the other's.
+
+    :raises LockUnavailableError: if this filelock has none, or hosts disagree.
+    """
+    import filelock
+
+    lock_class = getattr(filelock, "SoftReadWriteLock", None)
+    if lock_class is None:
+        raise LockUnavailableError(
+            f"Locks between hosts need filelock 3.27 or newer, but Poetry's environment"
+            f" holds {filelock.__version__}: `poetry self add filelock@latest`."
+        )
+    version = tuple(int(part) for part in filelock.__version__.split(".")[:2])
+    own, other = ("2", "1") if version >= (3, 33) else ("1", "2")
+    if path.with_name(f"{path.name}.soft{other}.rw").exists():
+        raise LockUnavailableError(
+            f"Another host locks {path.parent} with a filelock that this one"
+            f" ({filelock.__version__}) does not understand: have filelock 3.33 or"
+            " newer, or an older one, on all hosts, then delete that directory."
+        )
+    return lock_class(
+        path.with_name(f"{path.name}.soft{own}"),
+        is_singleton=False,
+        heartbeat_interval=HEARTBEAT,
+        stale_threshold=STALE_AFTER,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
