@@ -9,7 +9,8 @@
    whether the project stays exclusive for the whole command or only for a phase.
 3. ``command_starts``: ahead of every listener. The environment is found or made.
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
-   program starts next.
+   program starts next. Where a distribution may be built, the temporary directory is
+   made fit for it.
 5. ``command_ended``: behind every listener. All is let go.
 """
 
@@ -17,12 +18,14 @@ from __future__ import annotations
 
 import os
 
+from contextlib import ExitStack
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
+from poetry_plugin_safe_install.commands import MAY_BUILD
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.lock_modes import first_mode
@@ -90,6 +93,8 @@ class ProtectedCommand:
         self._pyproject = command.project
         self._plugins = ProjectPlugins(command, store.path)
         self._hold: Hold | None = None
+        self._builds = ExitStack()
+        """What is undone when the isolated builds of the command are over."""
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -174,10 +179,26 @@ class ProtectedCommand:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._need is Need.RUN:
             self._release()
+        if event.command.name in MAY_BUILD:
+            self._prepare_builds(event)
+
+    def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
+        environment = poetry_compat.environment_of(event)
+        if environment is None:  # ``publish``: it has ``build`` do that
+            return
+        from poetry_plugin_safe_install.isolated_builds import prepared
+
+        self._builds.close()
+        self._builds.enter_context(
+            prepared(
+                self._settings.always_copy, environment, self._store.path, event.io
+            )
+        )
 
     # 5. The command has ended, and every listener has been called.
 
     def command_ended(self) -> None:
+        self._builds.close()
         self._release()
 
     # What the chapters share.
