@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.mounts import PLACE
 from tests.laboratory.mounts import Mount
+from tests.laboratory.mounts import fat
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
@@ -249,17 +249,19 @@ def test_where_copies_do_not_work_copying_always_fails(
     site.poetry(plain_home, mount, "install", venv=big_venv).succeeded()
 
 
-def test_vfat(new_site: Callable[..., Site], big_venv: Path, tmp_path: Path) -> None:
-    mkfs = shutil.which("mkfs.vfat", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if not mkfs:
-        pytest.skip("install dosfstools")
-    image = tmp_path / "image"
-    image.touch()
-    os.truncate(image, 1024**3)
-    subprocess.run([mkfs, image], check=True, capture_output=True)
-    mount = Mount("loop", kind="vfat", source=str(image))
+@pytest.mark.parametrize("version", [OLD, NEWEST])
+def test_a_file_system_that_knows_no_links(
+    version: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
+) -> None:
     site = new_site(tail=BUILD_SCRIPT).lock()
-    result = site.poetry(poetry_home(OLD), mount, "install", "-v", venv=big_venv)
+    with fat(tmp_path / "image") as mount:
+        if mount is None:
+            pytest.skip(
+                "needs root and vfat (install dosfstools) or exFAT (install exfatprogs"
+                " and exfat-fuse)"
+            )
+        home = poetry_home(version)
+        result = site.poetry(home, mount, "install", "-v", venv=big_venv)
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
 
@@ -356,7 +358,6 @@ def test_publish_builds(new_site: Callable[..., Site], big_venv: Path) -> None:
 def test_same_device_costs_nothing(
     home: PoetryHome, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
 ) -> None:
-    """Neither set nor probed: not even a file is made, see ``strace``."""
     site = new_site().lock()
     beside = tmp_path / "temp"
     beside.mkdir()

@@ -11,12 +11,17 @@ import shutil
 import subprocess
 import sys
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.laboratory import without_links
 
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLACE = next(
     (
@@ -35,6 +40,7 @@ shift 5
 "$@"
 code=$?
 find "$place" -mindepth 1 > "$left"
+umount "$place"
 exit $code
 """
 
@@ -73,6 +79,37 @@ class Mount:
             return ""
         why = result.stderr.strip().splitlines()[-1:] or [f"{result.returncode}"]
         return f"needs root or user namespaces, and Landlock to refuse links: {why[0]}"
+
+
+@contextmanager
+def fat(image: Path) -> Iterator[Mount | None]:
+    """A file system that knows no links, if this machine can have one."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for mkfs, kind in (
+        ("mkfs.vfat", "vfat"),
+        ("mkfs.exfat", "exfat"),
+        ("mkfs.exfat", "exfat-fuse"),
+    ):
+        program = shutil.which(mkfs, path=path)
+        if not program or os.getuid() != 0:
+            continue
+        image.unlink(missing_ok=True)
+        image.touch()
+        os.truncate(image, 1024**3)
+        _output(program, image)
+        device = _output("losetup", "--find", "--show", image).strip()
+        try:
+            mount = Mount(kind=kind, source=device)
+            if not mount.why_not():
+                yield mount
+                return
+        finally:
+            _output("losetup", "--detach", device)
+    yield None
+
+
+def _output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _unshare() -> list[str]:
