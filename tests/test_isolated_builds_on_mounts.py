@@ -405,6 +405,9 @@ def test_run_is_not_concerned(
 
 
 LATE = """\
+import atexit
+import os
+
 from cleo.events.console_events import TERMINATE
 from poetry.plugins.application_plugin import ApplicationPlugin
 from poetry.utils.env import EnvManager
@@ -415,6 +418,11 @@ class Late(ApplicationPlugin):
 
     def create(self, event, *args):
         EnvManager(event.command.poetry, io=event.io).create_venv("late", force=True)
+        atexit.register(say, "in the end")
+        say("late")
+
+def say(when):
+    print(when, "copies:", os.environ.get("VIRTUALENV_ALWAYS_COPY"))
 """
 
 
@@ -433,6 +441,8 @@ def test_the_users_environments_are_made_as_ever(
     assert len(environments) == 2
     assert all((path / "bin" / "python").is_symlink() for path in environments)
     assert site.reports[0]["copied"]
+    assert "late copies: true" in result.out
+    assert "in the end copies: None" in result.out
 
 
 @pytest.mark.parametrize("setting", ["always", "never"])
