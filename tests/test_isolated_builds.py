@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -348,3 +349,13 @@ def test_a_failing_look_changes_nothing(
     with prepared("auto", ENVIRONMENT, tmp_path, io):  # type: ignore[arg-type]
         assert dict(os.environ) == before
     assert "nothing is changed: odd" in io.lines[0]
+
+
+def test_the_import_needs_nothing_that_only_posix_has() -> None:
+    code = (
+        "import os, poetry_plugin_safe_install.poetry_compat\n"
+        "for name in ('fork', 'getuid', 'statvfs', 'sysconf', 'umask'):\n"
+        "    delattr(os, name)\n"
+        "import poetry_plugin_safe_install.isolated_builds\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

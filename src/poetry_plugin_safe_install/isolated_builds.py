@@ -245,11 +245,7 @@ def base_interpreter(python: Path, prefix: Path) -> Path:
     config = _pyvenv_config(prefix / "pyvenv.cfg")
     candidates = [config.get("base-executable"), config.get("executable")]
     if home := config.get("home"):
-        version = sys.version_info
-        candidates += [
-            os.path.join(home, name)
-            for name in (real.name, f"python{version[0]}.{version[1]}", "python3")
-        ]
+        candidates += [os.path.join(home, name) for name in (real.name, "python3")]
     for candidate in candidates:
         if candidate and os.path.isfile(candidate):
             return Path(os.path.realpath(candidate))
