@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,6 @@ from tests.laboratory.users import find_other_user
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
@@ -105,6 +106,8 @@ def new_venv(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def other_user(tmp_path: Path) -> OtherUser:
+def other_user() -> Iterator[OtherUser]:
     """A user without rights; skips where tests cannot become one."""
-    return find_other_user(65534, DEFAULT_PYTHON, tmp_path)
+    with tempfile.TemporaryDirectory(prefix="everybody-") as base:
+        Path(base).chmod(0o755)
+        yield find_other_user(65534, DEFAULT_PYTHON, Path(base))

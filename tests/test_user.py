@@ -201,13 +201,14 @@ def test_poetry_environment_that_the_user_cannot_write(
     own_folder: Path,
     plain_home: PoetryHome,
     other_user: OtherUser,
-    tmp_path: Path,
 ) -> None:
     """F14: unprotected Poetry cannot install a plugin with a script there."""
     marker_plugin("with-script", "1.0", script=True).wheel(own_folder)
-    project = new_project(requires_plugins='with-script = "*"')
+    project = new_project(
+        str(other_user.base / "project"), requires_plugins='with-script = "*"'
+    )
     project.poetry(plain_home, "lock").succeeded()
-    home = plain_home.clone(tmp_path / "home", other_user.python)
+    home = plain_home.clone(other_user.base / "home", other_user.python)
     project = other_user.takes(project)
 
     unprotected = project.poetry(home, "install", **other_user.popen)

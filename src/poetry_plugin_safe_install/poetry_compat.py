@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ from poetry.plugins.application_plugin import ApplicationPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
@@ -67,6 +69,7 @@ INTERNALS = (
     Internal("poetry.utils.env", "EnvManager.build_venv"),
     Internal("poetry.utils.env", "EnvManager.remove_venv"),
     Internal("cleo.application", "Application.event_dispatcher"),
+    Internal("poetry.config.config", "Config.installer_max_workers"),
 )
 """What can be looked up in a module. What only an instance has is in ``ON_INSTANCES``."""
 
@@ -569,3 +572,86 @@ def give_environment(event: ConsoleCommandEvent, environment: Any) -> None:
             f"Using virtualenv: <comment>{environment.path}</comment>"
         )
     event.command.set_env(environment)  # type: ignore[attr-defined]
+
+
+# Isolated builds.
+
+
+def environment_of(event: ConsoleCommandEvent) -> Any:
+    """The environment that the command works on; ``None`` if it has none.
+
+    ``EnvCommand._env``, set by ``Application.configure_env`` before the command runs.
+    """
+    return getattr(event.command, "_env", None)
+
+
+def build_pythons(environment: Any) -> list[tuple[Path, Path]]:
+    """The Pythons that isolated builds start from, each with its prefix.
+
+    Distributions are built with the project's (``Chef``, ``build_environment``), their
+    metadata with Poetry's own (``isolated_builder`` as ``get_pep517_metadata`` of
+    ``poetry.inspection.info`` calls it).
+    """
+    return [
+        (Path(environment.python), Path(environment.path)),
+        (Path(sys.executable), Path(sys.prefix)),
+    ]
+
+
+def parallel_builds() -> int:
+    """How many distributions may be built at once: the workers of ``Executor``."""
+    from poetry.config.config import Config
+
+    config = Config.create()
+    if not config.get("installer.parallel", True):
+        return 1
+    return config.installer_max_workers
+
+
+@contextmanager
+def own_environments_made_in(
+    surroundings: Callable[[], AbstractContextManager[None]],
+) -> Iterator[None]:
+    """Have Poetry make the user's own environments inside of ``surroundings()``.
+
+    They all come from ``EnvManager.create_venv``, isolated ones from
+    ``ephemeral_environment``, which calls ``EnvManager.build_venv``.
+    """
+    from poetry.utils.env import EnvManager
+
+    original = EnvManager.create_venv
+
+    @wraps(original)
+    def create_venv(*args: Any, **kwargs: Any) -> Any:
+        with surroundings():
+            return original(*args, **kwargs)
+
+    with _replaced(EnvManager, "create_venv", create_venv):
+        yield
+
+
+@contextmanager
+def isolated_environments_refused(error: Exception) -> Iterator[None]:
+    """Have every isolated build end in this error; the user's own are made as ever."""
+    from poetry.utils.env import EnvManager
+
+    original = EnvManager.__dict__["build_venv"]
+
+    def build_venv(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    with (
+        _replaced(EnvManager, "build_venv", staticmethod(build_venv)),
+        own_environments_made_in(lambda: _replaced(EnvManager, "build_venv", original)),
+    ):
+        yield
+
+
+@contextmanager
+def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

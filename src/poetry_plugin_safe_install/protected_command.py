@@ -10,7 +10,8 @@
 3. ``command_starts``: ahead of every listener. The environment is found or made, and
    locked before Poetry looks at what is installed there.
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
-   program starts next.
+   program starts next. Where a distribution may be built, the temporary directory is
+   made fit for it.
 5. ``command_ended``: behind every listener. All is let go.
 
 Why nobody waits for ever: every command asks for the project, then the environment, then
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import os
 
+from contextlib import ExitStack
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ from typing import Any
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
 from poetry_plugin_safe_install.commands import CHANGE_ENVIRONMENT
+from poetry_plugin_safe_install.commands import MAY_BUILD
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.environments import Creations
 from poetry_plugin_safe_install.environments import lock_path
@@ -106,6 +109,9 @@ class ProtectedCommand:
         self._stands_aside = False
         self._hold: Hold | None = None
         self._environment_hold: Hold | None = None
+        self._depth = 0
+        self._builds = ExitStack()
+        """What is undone when the isolated builds of the command are over."""
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -183,6 +189,7 @@ class ProtectedCommand:
     # 3. The command starts; no listener has been called.
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
+        self._depth += 1
         if self._failure:
             raise self._failure
         if self._stands_aside or self._need is Need.PLUGINS:
@@ -191,7 +198,7 @@ class ProtectedCommand:
         if poetry_compat.wants_environment(event):
             environment = self._find_environment(event)
             poetry_compat.give_environment(event, environment)
-            if self._command.words[0] in CHANGE_ENVIRONMENT:
+            if self._changes_environment and not self._environment_hold:
                 self._hold_environment(environment)
 
     def _find_environment(self, event: ConsoleCommandEvent) -> Any:
@@ -242,11 +249,29 @@ class ProtectedCommand:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._need is Need.RUN:
             self._release()
+        if event.command.name in MAY_BUILD:
+            self._prepare_builds(event)
+
+    def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
+        environment = poetry_compat.environment_of(event)
+        if environment is None:  # ``publish``: it has ``build`` do that
+            return
+        from poetry_plugin_safe_install.isolated_builds import prepared
+
+        self._builds.close()
+        self._builds.enter_context(
+            prepared(
+                self._settings.always_copy, environment, self._store.path, event.io
+            )
+        )
 
     # 5. The command has ended, and every listener has been called.
 
     def command_ended(self) -> None:
-        self._release()
+        self._depth -= 1
+        if self._depth <= 0:  # else a command that this one called: ``publish --build``
+            self._builds.close()
+            self._release()
 
     # What the chapters share.
 
@@ -271,6 +296,10 @@ class ProtectedCommand:
             kind, options = mount_of(directory)
             choice = decide(Found(self._settings.lock_backend, "", kind, options))
         return Lock(path, guards, choice.backend)
+
+    @property
+    def _changes_environment(self) -> bool:
+        return self._command.words[0] in CHANGE_ENVIRONMENT
 
     @property
     def _requires_plugins(self) -> dict[str, Any] | None:

@@ -108,14 +108,16 @@ class Project:
         *arguments: str,
         venv: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        around: tuple[str, ...] = (),
         **popen: object,
     ) -> Running:
         """Start ``poetry …`` here.
 
         :param venv: the activated virtual environment, if any.
+        :param around: the command that runs Poetry, if it is not run directly.
         """
         process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
-            [str(home.executable), "--no-ansi", *arguments],
+            [*around, str(home.executable), "--no-ansi", *arguments],
             cwd=self.path,
             env=self.environment(venv, environ),
             stdin=subprocess.DEVNULL,
@@ -132,11 +134,12 @@ class Project:
         *arguments: str,
         venv: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        around: tuple[str, ...] = (),
         **popen: object,
     ) -> Result:
         """Run ``poetry …`` here to its end."""
         return self.start(
-            home, *arguments, venv=venv, environ=environ, **popen
+            home, *arguments, venv=venv, environ=environ, around=around, **popen
         ).result()
 
     def environment(

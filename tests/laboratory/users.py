@@ -25,6 +25,7 @@ class OtherUser:
     uid: int
     python: Path
     base: Path
+    """A directory that everybody can enter, unlike those of pytest."""
 
     @property
     def popen(self) -> dict[str, Any]:
@@ -47,10 +48,6 @@ class OtherUser:
         """The same project with Poetry's directories in the user's home."""
         self.directory.mkdir(exist_ok=True)
         os.chown(self.directory, self.uid, self.uid)
-        for path in self.base.parents:
-            if path.stat().st_uid == os.getuid() and len(path.parts) > 2:
-                path.chmod(path.stat().st_mode | 0o055)
-        self.base.chmod(0o755)
         own = {
             "POETRY_CACHE_DIR": str(self.directory / "cache"),
             "POETRY_CONFIG_DIR": str(self.directory / "config"),
