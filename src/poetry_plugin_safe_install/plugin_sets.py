@@ -31,6 +31,7 @@ from typing import Any
 from poetry_plugin_safe_install.locks import HAS_FLOCK
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
+from poetry_plugin_safe_install.store import not_for_everyone
 
 
 if TYPE_CHECKING:
@@ -178,11 +179,12 @@ class PluginSets:
         :param about: recorded in the set, for people.
         """
         staged = self._stage()
+        target = self._own / name
         try:
-            fill(staged)
-            target = self._own / name
-            _compile(staged, target)
-            _describe(staged, about)
+            with not_for_everyone():
+                fill(staged)
+                _compile(staged, target)
+                _describe(staged, about)
             _put_in_place(staged, target)
         finally:
             self.sweep()

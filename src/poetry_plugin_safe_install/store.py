@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
 DIRECTORY_MODE = 0o775
@@ -65,8 +67,19 @@ def make_store(store: Store) -> None:
     make_directory(store.path)
     ignore = store.path.parent / ".gitignore"
     if not store.why_elsewhere and not ignore.exists():
-        with suppress(OSError):
+        with suppress(OSError), not_for_everyone():
             ignore.write_text("*", encoding="utf-8")
+
+
+@contextmanager
+def not_for_everyone() -> Iterator[None]:
+    """Whatever is made meanwhile is not writable for everyone, whatever the umask."""
+    umask = os.umask(0o077)
+    os.umask(umask | 0o002)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def make_directory(path: Path) -> None:

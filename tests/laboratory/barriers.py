@@ -53,6 +53,7 @@ class Barrier:
         self._name = name
         self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._server.settimeout(TIMEOUT)
+        self._arrivals: list[Arrival] = []  # else they would be closed, and so let go
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,8 @@ class Barrier:
     def arrival(self) -> Arrival:
         """The next process to come; waits for it."""
         connection, _ = self._server.accept()
-        return Arrival(connection)
+        self._arrivals.append(Arrival(connection))
+        return self._arrivals[-1]
 
     def nobody_comes(self, seconds: float) -> bool:
         """Whether nobody arrives for so long. Only for what must *not* happen."""

@@ -1,0 +1,130 @@
+"""F11: two sshfs mounts of one folder, each granted the same ``flock``: as two hosts."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poetry_plugin_safe_install.lock_backends import STALE_AFTER
+from tests.laboratory.barriers import Barrier
+from tests.laboratory.plugins import marker_plugin
+from tests.laboratory.plugins import rewriting_plugin
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.pythons import pythons
+from tests.laboratory.sshfs import require_sshfs
+from tests.laboratory.sshfs import two_hosts
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+    Hosts = Callable[..., tuple[Project, Project]]
+
+
+@pytest.fixture
+def hosts(
+    new_project: Callable[..., Project], plain_home: PoetryHome, tmp_path: Path
+) -> Iterator[Hosts]:
+    """A project, as each of two hosts sees it."""
+    require_sshfs()
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with two_hosts(folder, tmp_path / "ssh") as mounts:
+
+        def new(**about: str) -> tuple[Project, Project]:
+            project = new_project("served/project", **about)
+            project.poetry(plain_home, "lock").succeeded()
+            first, second = (
+                type(project)(mount / "project", project.environ) for mount in mounts
+            )
+            return first, second
+
+        yield new
+
+
+def installed_version(venv: Path) -> str:
+    (found,) = venv.glob("lib/python3*/site-packages/demo-*.dist-info")
+    return found.name.removesuffix(".dist-info").partition("-")[2]
+
+
+def test_hosts_wait_for_one_another(
+    hosts: Hosts, own_folder: Path, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    rewriting_plugin().wheel(own_folder)
+    first, second = hosts(
+        requires_plugins='rewriting = "*"', tail="[tool.rewriting]\nenable = true\n"
+    )
+    venvs = new_venv("first"), new_venv("second")
+    with Barrier("rewritten") as rewritten:
+        holder = first.start(
+            home, "install", venv=venvs[0], environ=rewritten.environment
+        )
+        arrival = rewritten.arrival()
+        waiter = second.start(home, "install", venv=venvs[1])
+        waiter.says(f"held by `poetry install` (pid {holder.pid}")
+        arrival.let_go()
+        holder.result().succeeded()
+        waiter.result().succeeded()
+    assert [installed_version(venv) for venv in venvs] == ["9.9.9", "9.9.9"]
+    assert "enable = true" in first.pyproject.read_text()
+
+
+def test_every_python_on_both_hosts(
+    hosts: Hosts, own_folder: Path, new_venv: Callable[..., Path]
+) -> None:
+    """F1's workload across hosts."""
+    marker_plugin("shared", "1.0").wheel(own_folder)
+    projects = hosts(requires_plugins='shared = "*"')
+    jobs = [(project, minor) for project in projects for minor in list(pythons())[:2]]
+    venvs = [new_venv(f"{number}", job[1]) for number, job in enumerate(jobs)]
+
+    def work(number: int) -> str:
+        project, minor = jobs[number]
+        home = poetry_home(NEWEST, minor)
+        said = ""
+        for arguments in (("install",), ("run", "python", "-c", "import demo")):
+            result = project.poetry(home, *arguments, venv=venvs[number])
+            said += result.succeeded().out
+        return said
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        said = list(pool.map(work, range(len(jobs))))
+    assert sum("Installing shared" in out for out in said) == len(jobs) // 2
+    assert all(out.count("shared 1.0 is active") == 2 for out in said)
+
+
+def test_host_that_is_cut_off_blocks_the_others_no_longer_than_stated(
+    hosts: Hosts, own_folder: Path, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    rewriting_plugin().wheel(own_folder)
+    first, second = hosts(
+        requires_plugins='rewriting = "*"', tail="[tool.rewriting]\nenable = true\n"
+    )
+    venvs = new_venv("first"), new_venv("second")
+    text = second.pyproject.read_text()
+    with Barrier("rewritten") as rewritten:
+        holder = first.start(
+            home, "install", venv=venvs[0], environ=rewritten.environment
+        )
+        rewritten.arrival()
+        waiter = second.start(home, "install", venv=venvs[1])
+        waiter.says("Waiting for the project")
+        served = str(first.path.parent)
+        subprocess.run(["pkill", "-9", "-f", f"sshfs .*{served}"], check=True)
+        holder.kill()
+        cut_off = time.monotonic()
+        second.pyproject.write_text(text)  # the dead host cannot restore it
+        waiter.result().succeeded()
+    assert time.monotonic() - cut_off < STALE_AFTER + 30
+    assert installed_version(venvs[1]) == "9.9.9"
