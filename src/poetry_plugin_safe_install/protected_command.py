@@ -20,6 +20,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
@@ -35,15 +36,18 @@ from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.store import find_store
 from poetry_plugin_safe_install.store import make_store
-from poetry_plugin_safe_install.waiting import WaitMessage
+from poetry_plugin_safe_install.summary import Summary
+from poetry_plugin_safe_install.waiting import waiting
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
     from poetry_plugin_safe_install.locks import Hold
+    from poetry_plugin_safe_install.safe_install import SafeInstallCommand
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
@@ -62,12 +66,18 @@ def protect(
     failure = None
     try:
         section = project_file.read(command.project).section
-        settings = resolve(options, os.environ, section)
+        name = project_file.shown(command.project)
+        settings = resolve(options, os.environ, section, name)
     except SafeInstallError as error:
         failure, settings = error, resolve({}, {}, {})
-    if not settings.enabled or (failure and need is Need.PLUGINS):
+    stands_aside = not settings.enabled or (failure and need is Need.PLUGINS)
+    if stands_aside and need is not Need.LOOK:
         return None
     return ProtectedCommand(command, need, settings, store, failure)
+
+
+def project_lock(store: Store, pyproject: Path) -> Lock:
+    return Lock(store.path / "project.lock", f"the project {pyproject.parent}")
 
 
 class ProtectedCommand:
@@ -89,13 +99,16 @@ class ProtectedCommand:
         self._failure = failure
         self._pyproject = command.project
         self._plugins = ProjectPlugins(command, store.path)
+        self._summary = Summary()
         self._hold: Hold | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
     def plugins_loaded(self) -> None:
         try:
-            if self._failure is None:
+            if self._need is Need.LOOK:
+                self._look_at_plugins()
+            elif self._failure is None:
                 self._settle_plugins()
         except SafeInstallError as error:
             self._failure = error
@@ -104,23 +117,29 @@ class ProtectedCommand:
             self._release()
             self._command.activate_no_other()
 
+    def _look_at_plugins(self) -> None:
+        if self._failure is None and self._settings.enabled:
+            self._plugins.load_untouched(self._requires_plugins or {})
+
     def _settle_plugins(self) -> None:
         if self._need is not Need.PLUGINS:
             self._lock_project_first()
         requires = self._requires_plugins
         if requires is None:
             return  # Poetry will say what is wrong with the file
+        made = False
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
                 try:
-                    self._plugins.settle(requires)
+                    made = self._plugins.settle(requires)
                 except Exception as error:  # Poetry could not install the plugins
                     self._failure = error
                     return
                 self._command.forget_project()
             poetry_compat.without_project_plugins()
             self._plugins.forget_poetry_cache()
-        self._plugins.load(requires)
+        if self._plugins.load(requires):
+            self._summary.plugin_set(made=made)
 
     def _lock_project_first(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
@@ -155,10 +174,29 @@ class ProtectedCommand:
     # 3. The command starts; no listener has been called.
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
+        if self._command.words[0] == "safe-install":
+            self._brief(cast("SafeInstallCommand", event.command))
+        if self._need is Need.LOOK:
+            # Poetry would create the environment, other plugins rewrite the project.
+            event.stop_propagation()
+            return
         if self._failure:
             raise self._failure
         if self._mode is Mode.SHARED and poetry_compat.wants_environment(event):
             poetry_compat.give_environment(event, self._find_environment(event))
+
+    def _brief(self, command: SafeInstallCommand) -> None:
+        from poetry_plugin_safe_install.surroundings import Briefing
+
+        command.briefing = Briefing(
+            self._pyproject,
+            self._requires_plugins or {},
+            self._settings,
+            self._failure,
+            self._store,
+            self._plugins,
+            self._summary,
+        )
 
     def _find_environment(self, event: ConsoleCommandEvent) -> Any:
         poetry = event.command.poetry  # type: ignore[attr-defined]
@@ -208,20 +246,16 @@ class ProtectedCommand:
         if mode is None:
             return
         make_store(self._store)
-        message = WaitMessage(self._command.io)
-        lock = Lock(
-            self._store.path / "project.lock", f"the project {self._pyproject.parent}"
-        )
-        try:
-            self._hold, _ = acquire(
+        lock = project_lock(self._store, self._pyproject)
+        with waiting(self._command.io, lock.guards) as message:
+            self._hold, waited = acquire(
                 lock,
                 mode,
                 self._command.line,
                 timeout=self._settings.lock_timeout,
                 report=message,
             )
-        finally:
-            message.done()
+        self._summary.waited(waited, message.waited_for)
         self._command.forget_project()
 
     @contextmanager
