@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
+from cleo.io.outputs.output import Verbosity
+
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
 from poetry_plugin_safe_install.commands import Need
@@ -118,6 +120,9 @@ class ProtectedCommand:
             self._command.activate_no_other()
 
     def _look_at_plugins(self) -> None:
+        if self._command.option("format") == "json":
+            # The JSON is all that goes to stdout, with -v too.
+            self._command.io.output.set_verbosity(Verbosity.QUIET)
         if self._failure is None and self._settings.enabled:
             self._plugins.load_untouched(self._requires_plugins or {})
 

@@ -63,8 +63,8 @@ def as_json(about: dict[str, str], findings: Sequence[Finding]) -> str:
 def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> None:
     """A row per finding, a remedy beneath each risk, and the sum of it all."""
     io.write_line(
-        f"<c1>{about['project']}</c1> with Poetry <c2>{about['poetry']}</c2>"
-        f" on Python <c2>{about['python']}</c2>\n"
+        f"<c1>{Formatter.escape(about['project'])}</c1>\n"
+        f"Poetry <c2>{about['poetry']}</c2> on Python <c2>{about['python']}</c2>\n"
     )
     level_width = max(len(level.value) for level in Level)
     topic_width = max(len(finding.topic) for finding in findings)

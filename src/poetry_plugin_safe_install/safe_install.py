@@ -159,8 +159,9 @@ Settings given as options hold for this command alone; the others also for
         }
         if self.option("format") == "json":
             from cleo.io.outputs.output import Type
+            from cleo.io.outputs.output import Verbosity
 
-            self.io.write_line(as_json(about, found), type=Type.RAW)
+            self.io.write_line(as_json(about, found), Verbosity.QUIET, Type.RAW)
         else:
             write_table(self.io, about, found)
         return 1 if is_refused(found) else 0
