@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 
 from poetry_plugin_safe_install import check
 from poetry_plugin_safe_install.check import Level
+from poetry_plugin_safe_install.commands import Need
+from poetry_plugin_safe_install.commands import need_of
 from poetry_plugin_safe_install.locks import Lock
 from poetry_plugin_safe_install.locks import Mode
 from poetry_plugin_safe_install.locks import try_acquire
@@ -407,6 +409,37 @@ def test_settings(
     assert shown.not_ok == expected
 
 
+def test_no_project(
+    new_project: Callable[..., Project], home: PoetryHome, tmp_path: Path
+) -> None:
+    environment = new_project().environment()
+    command = [str(home.executable), "safe-install", "--check", "--format=json"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "could not find a pyproject.toml" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_poetry_with_other_internals(
+    new_project: Callable[..., Project], own_home: PoetryHome
+) -> None:
+    """What safe-install cannot do with such a Poetry it says; the rest it does."""
+    for module, name in (
+        ("console/commands/install.py", "_with_synchronization"),
+        ("utils/env/env_manager.py", "in_project_venv"),
+    ):
+        file = own_home.site_packages / "poetry" / module
+        file.write_text(file.read_text().replace(name, f"other_{name}"))
+    project = new_project()
+    looked = project.poetry(own_home, "safe-install", "--check")
+    looked.failed("EnvManager.in_project_venv not found. Look for a newer")
+    synced = project.poetry(own_home, "safe-install", "--sync")
+    synced.failed("Use `poetry sync`, which is protected too.")
+    project.poetry(own_home, "safe-install", "--no-root").succeeded()
+
+
 def test_broken_pyproject(
     new_project: Callable[..., Project], home: PoetryHome
 ) -> None:
@@ -463,6 +496,20 @@ def test_table_in_a_terminal(
 
 
 # The judgements, row by row
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "need"),
+    [
+        (["safe-install"], {"check"}, Need.LOOK),
+        (["safe-install"], {"show-config", "no-root"}, Need.LOOK),
+        (["safe-install"], {"no-root"}, Need.INSTALL),
+        (["install"], {"check"}, Need.INSTALL),
+        (["check"], {"lock"}, Need.PLUGINS),
+    ],
+)
+def test_need(words: list[str], options: set[str], need: Need) -> None:
+    assert need_of(words, options) is need
 
 
 @pytest.mark.parametrize(

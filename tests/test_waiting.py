@@ -187,6 +187,15 @@ def test_timeout(
     assert_screen(screen, error, {"project": project.path})
 
 
+def test_lock_that_cannot_be_taken(
+    project: Project, home: PoetryHome, venv: Path
+) -> None:
+    (project.store / "project.lock").mkdir(parents=True)
+    result = project.poetry(home, "install", venv=venv)
+    assert result.code == 1
+    assert_screen("lock-unavailable", result.out, {"project": project.path})
+
+
 def test_for_ever_says_so(
     project: Project, home: PoetryHome, venv: Path, hold: Hold
 ) -> None:

@@ -157,6 +157,8 @@ def try_acquire(lock: Lock, mode: Mode, command: str) -> Hold | None:
         raise LockUnavailableError(
             f"The lock of {lock.guards} cannot be taken:"
             f" {error.strerror or error} ({lock.path})."
+            " Make it a file that you may write, or remove it while no other command"
+            " uses it; POETRY_SAFE_INSTALL_ENABLED=false goes without protection."
         ) from error
     if let_go is None:
         return None
