@@ -151,12 +151,25 @@ def test_off(
     assert not project.store.exists()
 
 
+@pytest.mark.parametrize(
+    ("dependency", "arguments", "text"),
+    [
+        ("there-is-no-such-thing", (), "there-is-no-such-thing"),
+        ("thing", ("--only-root", "--no-root"), "You cannot specify"),
+    ],
+)
 def test_failed_install_ends_with_its_error(
-    new_project: Callable[..., Project], new_venv: Callable[..., Path], home: PoetryHome
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    home: PoetryHome,
+    dependency: str,
+    arguments: tuple[str, ...],
+    text: str,
 ) -> None:
-    project = new_project(dependencies=("there-is-no-such-thing",))
-    result = project.poetry(home, "safe-install", venv=new_venv("target"))
-    result.failed("there-is-no-such-thing")
+    project = new_project(dependencies=(dependency,))
+    venv = new_venv("target")
+    result = project.poetry(home, "safe-install", *arguments, venv=venv)
+    result.failed(text)
     assert "Protected:" not in result.out
     assert "Traceback" not in result.out
 

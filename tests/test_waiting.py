@@ -221,4 +221,6 @@ def test_record_with_control_characters(
     )
     evil.release()
     assert "\x1b[2J" not in result.out
-    assert "poetry ?[2J<error>add</error>" in result.out
+    waiting, gave_up = result.out.split("Gave up")
+    assert "poetry ?[2J<error>add</error>" in waiting
+    assert "poetry ?[2J<error>add</error>" in gave_up

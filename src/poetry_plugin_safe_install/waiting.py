@@ -112,11 +112,10 @@ def _columns(io: IO) -> int:
     if stream is None or not io.error_output.is_decorated():
         return 0
     try:
-        if not os.isatty(stream.fileno()) or os.environ.get("TERM") == "dumb":
-            return 0
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal
         return 0
+    return 0 if os.environ.get("TERM") == "dumb" else columns or 80
 
 
 def _escape(text: str) -> str:
