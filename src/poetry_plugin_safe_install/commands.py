@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from collections.abc import Sequence
 
 
@@ -15,6 +16,9 @@ class Need(Enum):
 
     NOTHING = "nothing"
     """Neither locks nor plugin sets: the command does not concern the project."""
+
+    LOOK = "look"
+    """Tells what an install would meet. Nothing is locked, made or changed."""
 
     PLUGINS = "plugins"
     """The project's plugins must be loaded. Nothing is locked, nobody is waited for."""
@@ -79,12 +83,20 @@ MAY_BUILD = frozenset(
 """First words of the commands that may build a distribution in isolation."""
 
 
-def need_of(words: Sequence[str]) -> Need:
+LOOKING = frozenset({"check", "show-config"})
+"""Options that make ``safe-install`` look instead of install."""
+
+
+def need_of(words: Sequence[str], options: Collection[str] = ()) -> Need:
     """What the command with these words (``["env", "use", "3.12"]``) needs.
+
+    :param options: the names of the long options that are given.
 
     A command that is not in the table, one of a plugin's for example, needs the
     project's plugins and no more.
     """
+    if words[:1] == ["safe-install"] and not LOOKING.isdisjoint(options):
+        return Need.LOOK
     if words[:1] == ["version"]:
         return Need.WRITE if len(words) > 1 else Need.PLUGINS
     for length in (2, 1):

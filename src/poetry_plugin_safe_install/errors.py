@@ -9,8 +9,18 @@ class SafeInstallError(CleoUserError):
     """An error that ends the command: its text says what failed and what to do.
 
     Cleo shows errors of this family as their text alone, without a stack trace
-    (``cleo.application.Application.render_error``, cleo 2.1).
+    (``cleo.application.Application.render_error``, cleo 2.1). It takes the text for
+    markup, so ``str`` gives it escaped; ``text`` is the text as it is.
     """
+
+    def __str__(self) -> str:
+        from cleo.formatters.formatter import Formatter
+
+        return Formatter.escape(self.text)
+
+    @property
+    def text(self) -> str:
+        return super().__str__()
 
 
 class LockTimeoutError(SafeInstallError):

@@ -68,7 +68,8 @@ class Holder:
     mode: str
 
     def __str__(self) -> str:
-        since = time.strftime("%H:%M:%S", time.localtime(self.since))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        since = since.removeprefix(time.strftime("%Y-%m-%d "))
         return (
             f"`{self.command}` (pid {self.pid} on {self.host},"
             f" user {self.user}) since {since}"
@@ -147,7 +148,7 @@ def acquire(
             return hold, waited
         waited = time.monotonic() - start
         if timeout is not None and waited >= timeout:
-            raise LockTimeoutError(_timeout_message(attempt.lock, waited))
+            raise LockTimeoutError(_timeout_message(attempt.lock, waited, timeout))
         if report and waited >= next_report:
             next_report += 1
             report(attempt.lock, holders(attempt.lock), waited, timeout)
@@ -248,12 +249,22 @@ def holders(lock: Lock) -> list[Holder]:
         return []
     for record in records:
         try:
-            holder = Holder(**json.loads(record.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            holder = _holder(json.loads(record.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue
         if holder.host != host or nesting.is_alive(holder.pid):
             found.append(holder)
     return sorted(found, key=lambda holder: holder.since)
+
+
+def _holder(record: Any) -> Holder:
+    """The holder of a record, which anybody may have written."""
+    texts = {
+        name: "".join(c if c.isprintable() else "?" for c in str(record[name]))
+        for name in ("command", "host", "user", "mode")
+    }
+    time.localtime(record["since"])  # whether there is such a time
+    return Holder(**texts, pid=int(record["pid"]), since=float(record["since"]))
 
 
 def _try_exclusive(path: Path) -> Callable[[], None] | None:
@@ -341,11 +352,14 @@ def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
     return None
 
 
-def _timeout_message(lock: Lock, waited: float) -> str:
+def _timeout_message(lock: Lock, waited: float, timeout: float) -> str:
     who = "\n".join(f"  - {holder}" for holder in holders(lock))
     held = f"It is held by\n{who}\n" if who else "Its holder left no record.\n"
+    gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
+    if timeout == 0:
+        gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
     return (
-        f"Gave up waiting for {lock.guards} after {waited:.0f} s.\n{held}"
-        "Wait longer with POETRY_SAFE_INSTALL_LOCK_TIMEOUT=<seconds> (or none),"
-        " or end that command and try again."
+        f"{gave_up}\n{held}"
+        "To wait longer, set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to a number of seconds or"
+        " to none (for ever); or end that command and try again."
     )

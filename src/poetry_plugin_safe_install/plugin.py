@@ -30,7 +30,7 @@ def _protect(command: poetry_compat.StartingCommand) -> poetry_compat.Protection
     from poetry_plugin_safe_install.commands import Need
     from poetry_plugin_safe_install.commands import need_of
 
-    need = need_of(command.words)
+    need = need_of(command.words, command.options)
     if need is Need.NOTHING or command.project is None:
         return None
 

@@ -124,6 +124,13 @@ class PluginSet:
         with contextlib.suppress(OSError):
             if time.time() - self.mark.stat().st_mtime > MARK_INTERVAL:
                 os.utime(self.mark)
+        return self.keep()
+
+    def keep(self) -> bool:
+        """Keep the set from being removed until the process ends, and change nothing.
+
+        :return: as ``use``.
+        """
         return _hold_mark(self.mark, shared=True) is not False and self.path.is_dir()
 
 

@@ -100,11 +100,11 @@ class Protection(Protocol):
         """After every other listener."""
 
 
-def missing_internals() -> list[str]:
-    """Those of ``INTERNALS`` that this Poetry does not have."""
+def missing_internals(internals: tuple[Internal, ...] = INTERNALS) -> list[str]:
+    """Those of them that this Poetry does not have."""
     return [
         f"{internal.module}.{internal.name}"
-        for internal in INTERNALS
+        for internal in internals
         if not any(
             _has(internal.module, name)
             for name in (internal.name, internal.instead)
@@ -300,16 +300,26 @@ class StartingCommand:
         return " ".join(["poetry", *tokens[tokens.index(name) :][:6]])
 
     def option(self, name: str) -> str | None:
-        """The value of an option that Poetry has not parsed yet."""
+        """The value of an option that Poetry has not parsed yet; the last one counts."""
+        value = None
         tokens = iter(self._tokens)
         for token in tokens:
             if token == "--":
                 break
             if token == f"--{name}":
-                return next(tokens, None)
-            if token.startswith(f"--{name}="):
-                return token.partition("=")[2]
-        return None
+                value = next(tokens, None)
+            elif token.startswith(f"--{name}="):
+                value = token.partition("=")[2]
+        return value
+
+    @property
+    def options(self) -> set[str]:
+        """The names of the long options that are given."""
+        tokens = self._tokens
+        before = tokens[: tokens.index("--")] if "--" in tokens else tokens
+        return {
+            token[2:].partition("=")[0] for token in before if token.startswith("--")
+        }
 
     @property
     def project(self) -> Path | None:
@@ -655,3 +665,85 @@ def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
+
+
+# What `poetry safe-install` and its --check use beyond that.
+
+INTERNALS_OF_SAFE_INSTALL = (
+    Internal("poetry.console.commands.install", "InstallCommand._with_synchronization"),
+)
+INTERNALS_OF_CHECK = (
+    Internal("poetry.utils.env", "EnvManager.in_project_venv"),
+    Internal("poetry.utils.env", "Env.is_venv"),
+    Internal("poetry.utils.env", "Env.paths"),
+    Internal("cleo.events.event_dispatcher", "EventDispatcher.get_listeners"),
+)
+
+
+class EnvironmentPlaces(NamedTuple):
+    """Where things are in an environment that is there."""
+
+    path: Path
+    is_virtual: bool
+    site_packages: tuple[Path, ...]
+    scripts: Path
+    standard_library: Path
+
+
+def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
+    """The environment an install would use; ``None`` if it would have to make one.
+
+    :raises Exception: Poetry's own errors, if it cannot use any.
+    """
+    from cleo.io.buffered_io import BufferedIO
+    from poetry.utils.env import EnvManager
+
+    if EnvManager(poetry).in_project_venv.is_file():
+        return None  # EnvManager.create_venv would remove the file
+    environment = environment_without_creating(poetry, BufferedIO())
+    if environment is None:
+        return None
+    paths = environment.paths
+    return EnvironmentPlaces(
+        Path(environment.path),
+        bool(environment.is_venv()),
+        tuple({Path(paths["purelib"]): 0, Path(paths["platlib"]): 0}),
+        Path(paths["scripts"]),
+        Path(paths["stdlib"]),
+    )
+
+
+def listening_packages(application: Application) -> list[str]:
+    """The top-level packages, other than Poetry's, that listen to console events."""
+    from cleo.events.console_events import COMMAND
+    from cleo.events.console_events import ERROR
+    from cleo.events.console_events import SIGNAL
+    from cleo.events.console_events import TERMINATE
+
+    dispatcher = application.event_dispatcher
+    assert dispatcher is not None
+    packages = {
+        str(getattr(listener, "__module__", "unknown")).partition(".")[0]
+        for event in (COMMAND, ERROR, SIGNAL, TERMINATE)
+        for listener in dispatcher.get_listeners(event)
+    }
+    return sorted(packages - {"poetry", __package__.partition(".")[0]})
+
+
+def generic_plugin_packages() -> list[str]:
+    """The top-level packages that have plugins of ``poetry.plugin``."""
+    from importlib.metadata import entry_points
+
+    from poetry.plugins.plugin import Plugin
+
+    found = entry_points(group=Plugin.group)
+    return sorted({entry_point.module.partition(".")[0] for entry_point in found})
+
+
+def application_plugin_packages() -> list[str]:
+    """The top-level packages of all application plugins but this one."""
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=ApplicationPlugin.group)
+    packages = {entry_point.module.partition(".")[0] for entry_point in found}
+    return sorted(packages - {__package__.partition(".")[0]})

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 from typing import Any
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install.settings import SECTION
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -27,6 +23,12 @@ class ProjectFile:
 
 
 UNREADABLE = ProjectFile(None, {})
+
+
+def shown(path: Path) -> str:
+    """How a person here would name this file."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if here in path.parents else path)
 
 
 def read(path: Path) -> ProjectFile:

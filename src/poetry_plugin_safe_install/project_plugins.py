@@ -46,16 +46,18 @@ class ProjectPlugins:
             outdated = bool(self.sets.everything())
         return outdated or self.sets.has_leftovers() or self._must_retire(requires)
 
-    def settle(self, requires: dict[str, Any]) -> None:
+    def settle(self, requires: dict[str, Any]) -> bool:
         """Publish the set that is missing, remove what nobody needs any more.
 
         The caller holds the project exclusively.
 
+        :return: whether a set was made.
         :raises Exception: Poetry's own, if it cannot install the plugins. Whatever was
             published before is still in place then.
         """
         self.sets.sweep()
         name = self._name(requires)
+        made = False
         if not requires:
             self._remove_everything()
         elif not self.sets.exact(name):
@@ -65,26 +67,48 @@ class ProjectPlugins:
                 "made-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             }
             self.sets.publish(name, self._fill, about)
+            made = True
             self.sets.remove(self.sets.unused(time.time()))
         if self._must_retire(requires):
             if self._cache.state(time.time()) is CacheState.DUE:
                 self._cache.remove(self.sets.staging)
             else:
                 self._cache.retire(keep=self._kept(requires))
+        return made
 
-    def load(self, requires: dict[str, Any]) -> None:
+    def load(self, requires: dict[str, Any]) -> bool:
         """Put a set in the place of what Poetry found, and load all plugins anew.
 
         The exact set, else the newest of this interpreter (Poetry too uses an outdated
         cache), else what Poetry itself has loaded stands.
+
+        :return: whether there was one.
         """
+        return self._load(requires, PluginSet.use)
+
+    def load_untouched(self, requires: dict[str, Any]) -> bool:
+        """As ``load``, but the disk is the same afterwards."""
+        return self._load(requires, PluginSet.keep)
+
+    def _load(
+        self, requires: dict[str, Any], take: Callable[[PluginSet], bool]
+    ) -> bool:
         if not requires:
-            return
+            return False
         for plugin_set in (self.sets.exact(self._name(requires)), self.sets.newest()):
-            if plugin_set and plugin_set.use():
+            if plugin_set and take(plugin_set):
                 self._load_from(plugin_set)
-                return
+                return True
         self._say("no plugin set for this interpreter yet: `poetry install` makes it")
+        return False
+
+    def exact_set(self, requires: dict[str, Any]) -> PluginSet | None:
+        """The set that the next install would use as it is."""
+        return self.sets.exact(self._name(requires)) if requires else None
+
+    @property
+    def cache_state(self) -> CacheState:
+        return self._cache.state(time.time())
 
     def forget_poetry_cache(self) -> None:
         """Load all plugins anew, but none from ``.poetry/plugins``."""
@@ -96,7 +120,12 @@ class ProjectPlugins:
 
     def _paths_of_poetry(self) -> list[str]:
         """``sys.path`` without what the project itself adds to it."""
-        return [path for path in sys.path if Path(path) != self._cache.path]
+        of_project = (self._cache.path, self.sets.all_interpreters)
+        return [
+            path
+            for path in sys.path
+            if not any(Path(path).is_relative_to(place) for place in of_project)
+        ]
 
     def _kept(self, requires: dict[str, Any]) -> str:
         from packaging.utils import canonicalize_name

@@ -29,6 +29,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
+
+from cleo.io.outputs.output import Verbosity
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
@@ -53,7 +56,8 @@ from poetry_plugin_safe_install.project_plugins import ProjectPlugins
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.store import make_store
-from poetry_plugin_safe_install.waiting import WaitMessage
+from poetry_plugin_safe_install.summary import Summary
+from poetry_plugin_safe_install.waiting import waiting
 
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from cleo.events.console_command_event import ConsoleCommandEvent
 
     from poetry_plugin_safe_install.locks import Hold
+    from poetry_plugin_safe_install.safe_install import SafeInstallCommand
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
@@ -78,12 +83,18 @@ def protect(
     failure = None
     try:
         section = project_file.read(command.project).section
-        settings = resolve(options, os.environ, section)
+        name = project_file.shown(command.project)
+        settings = resolve(options, os.environ, section, name)
     except SafeInstallError as error:
         failure, settings = error, resolve({}, {}, {})
-    if not settings.enabled or (failure and need is Need.PLUGINS):
+    stands_aside = not settings.enabled or (failure and need is Need.PLUGINS)
+    if stands_aside and need is not Need.LOOK:
         return None
     return ProtectedCommand(command, need, settings, store, failure)
+
+
+def project_lock(store: Store, pyproject: Path) -> Lock:
+    return Lock(store.project_lock, f"the project {pyproject.parent}")
 
 
 class ProtectedCommand:
@@ -107,6 +118,7 @@ class ProtectedCommand:
         self._plugins = ProjectPlugins(command, store.path)
         self._creations = Creations(store.path)
         self._stands_aside = False
+        self._summary = Summary()
         self._hold: Hold | None = None
         self._environment_hold: Hold | None = None
         self._depth = 0
@@ -117,7 +129,9 @@ class ProtectedCommand:
 
     def plugins_loaded(self) -> None:
         try:
-            if self._failure is None:
+            if self._need is Need.LOOK:
+                self._look_at_plugins()
+            elif self._failure is None:
                 self._settle_plugins()
         except SafeInstallError as error:
             self._failure = error
@@ -125,6 +139,13 @@ class ProtectedCommand:
             # Raised when the command starts, where Poetry reports errors as ever.
             self._release()
             self._command.activate_no_other()
+
+    def _look_at_plugins(self) -> None:
+        if self._command.option("format") == "json":
+            # The JSON is all that goes to stdout, with -v too.
+            self._command.io.output.set_verbosity(Verbosity.QUIET)
+        if self._failure is None and self._settings.enabled:
+            self._plugins.load_untouched(self._requires_plugins or {})
 
     def _settle_plugins(self) -> None:
         if self._need is not Need.PLUGINS:
@@ -140,13 +161,15 @@ class ProtectedCommand:
     def _load_plugins(self, requires: dict[str, Any]) -> None:
         if self._stands_aside:
             return
+        made = False
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
-                self._plugins.settle(requires)
+                made = self._plugins.settle(requires)
                 self._command.forget_project()
             poetry_compat.without_project_plugins()
             self._plugins.forget_poetry_cache()
-        self._plugins.load(requires)
+        if self._plugins.load(requires):
+            self._summary.plugin_set(made=made)
 
     def _lock_project_first(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
@@ -190,6 +213,12 @@ class ProtectedCommand:
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         self._depth += 1
+        if self._command.words[0] == "safe-install":
+            self._brief(cast("SafeInstallCommand", event.command))
+        if self._need is Need.LOOK:
+            # Poetry would create the environment, other plugins rewrite the project.
+            event.stop_propagation()
+            return
         if self._failure:
             raise self._failure
         if self._stands_aside or self._need is Need.PLUGINS:
@@ -200,6 +229,19 @@ class ProtectedCommand:
             poetry_compat.give_environment(event, environment)
             if self._changes_environment and not self._environment_hold:
                 self._hold_environment(environment)
+
+    def _brief(self, command: SafeInstallCommand) -> None:
+        from poetry_plugin_safe_install.surroundings import Briefing
+
+        command.briefing = Briefing(
+            self._pyproject,
+            self._requires_plugins or {},
+            self._settings,
+            self._failure,
+            self._store,
+            self._plugins,
+            self._summary,
+        )
 
     def _find_environment(self, event: ConsoleCommandEvent) -> Any:
         """Find it without waiting for anyone; make it only with the project exclusive."""
@@ -222,7 +264,7 @@ class ProtectedCommand:
             is_venv=environment.is_venv(),
             cache_directory=poetry_compat.cache_directory,
         )
-        lock = self._lock_of(path, f"the environment {environment.path}")
+        lock = self._as_it_holds(Lock(path, f"the environment {environment.path}"))
         try:
             self._environment_hold = self._acquire(lock, Mode.EXCLUSIVE)
         except (OSError, LockUnavailableError) as error:
@@ -234,8 +276,8 @@ class ProtectedCommand:
 
         An install that finds its environment broken removes it too, before it is locked.
         """
-        lock = self._lock_of(environment / ".lock", f"the environment {environment}")
-        hold = self._acquire(lock, Mode.EXCLUSIVE)
+        lock = Lock(environment / ".lock", f"the environment {environment}")
+        hold = self._acquire(self._as_it_holds(lock), Mode.EXCLUSIVE)
         if os.name == "nt":  # an open file cannot be removed
             hold.release()
         try:
@@ -282,20 +324,17 @@ class ProtectedCommand:
 
     @property
     def _lock(self) -> Lock:
-        guards = f"the project {self._pyproject.parent}"
-        return self._lock_of(self._store.project_lock, guards)
+        return self._as_it_holds(project_lock(self._store, self._pyproject))
 
-    def _lock_of(self, path: Path, guards: str) -> Lock:
-        """A lock of the kind that holds where its file is."""
-        store = self._store.path
-        shared = self._pyproject.parent in path.parents
-        directory = store if shared and store.is_dir() else path.parent
-        if directory is store:
-            choice = choose(store, self._settings.lock_backend)
+    def _as_it_holds(self, lock: Lock) -> Lock:
+        """The lock of the kind that holds where its file is."""
+        setting, store = self._settings.lock_backend, self._store.path
+        if store.is_dir() and self._pyproject.parent in lock.path.parents:
+            choice = choose(store, setting)
         else:
-            kind, options = mount_of(directory)
-            choice = decide(Found(self._settings.lock_backend, "", kind, options))
-        return Lock(path, guards, choice.backend)
+            kind, options = mount_of(lock.path.parent)
+            choice = decide(Found(setting, "", kind, options))
+        return replace(lock, backend=choice.backend)
 
     @property
     def _changes_environment(self) -> bool:
@@ -329,22 +368,24 @@ class ProtectedCommand:
         self._command.forget_project()
 
     def _acquire(self, lock: Lock, mode: Mode) -> Hold:
-        message = WaitMessage(self._command.io)
         try:
-            hold, _ = acquire(
+            return self._acquire_where_it_holds(lock, mode)
+        except LockUnavailableError as error:
+            other = choose(self._store.path, self._settings.lock_backend, error.errno)
+            if other.backend is lock.backend:
+                raise
+        return self._acquire_where_it_holds(replace(lock, backend=other.backend), mode)
+
+    def _acquire_where_it_holds(self, lock: Lock, mode: Mode) -> Hold:
+        with waiting(self._command.io, lock.guards) as message:
+            hold, waited = acquire(
                 lock,
                 mode,
                 self._command.line,
                 timeout=self._settings.lock_timeout,
                 report=message,
             )
-        except LockUnavailableError as error:
-            other = choose(self._store.path, self._settings.lock_backend, error.errno)
-            if other.backend is lock.backend:
-                raise
-            return self._acquire(replace(lock, backend=other.backend), mode)
-        finally:
-            message.done()
+        self._summary.waited(waited, message.waited_for)
         return hold
 
     def _stand_aside(self, error: Exception) -> None:

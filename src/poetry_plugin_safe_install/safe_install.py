@@ -2,11 +2,182 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from typing import ClassVar
+
+from cleo.helpers import option
 from poetry.console.commands.install import InstallCommand
+
+from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.settings import SETTINGS
+
+
+if TYPE_CHECKING:
+    from cleo.io.inputs.option import Option
+
+    from poetry_plugin_safe_install.surroundings import Briefing
+
+FORMATS = ("text", "json")
+
+_OWN_OPTIONS = (
+    option(
+        "sync",
+        None,
+        "Synchronize the environment with the locked packages and the specified groups.",
+    ),
+    *(
+        option(setting.key, None, f"{setting.help} ({setting.choices})", flag=False)
+        for setting in SETTINGS
+    ),
+    option(
+        "check",
+        None,
+        "Change nothing; tell what an install would meet here. Exit status 1 if it"
+        " would be refused.",
+    ),
+    option(
+        "format",
+        None,
+        "How --check tells it: text or json.",
+        flag=False,
+        default="text",
+    ),
+    option(
+        "show-config",
+        None,
+        "Change nothing; show every setting and where it came from.",
+    ),
+)
+
+
+def _options() -> list[Option]:
+    """Those of the installed Poetry's ``install``, and this command's own."""
+    own = {option.name for option in _OWN_OPTIONS}
+    return [
+        *(option for option in InstallCommand.options if option.name not in own),
+        *_OWN_OPTIONS,
+    ]
 
 
 class SafeInstallCommand(InstallCommand):
     """``poetry install``, with the settings of the protection as options."""
 
     name = "safe-install"
-    description = "Installs the project dependencies, protected."
+    description = "Installs the project dependencies, protected; --check only looks."
+    options: ClassVar[list[Option]] = _options()
+    help = """\
+The <info>safe-install</info> command does what <info>poetry install</info> does, under the same
+protection, and sums up at the end what the protection did:
+
+<info>poetry safe-install</info>
+
+Before the first time, or when something went wrong, have a look around. Nothing is
+changed, and the exit status is 1 if an install would be refused:
+
+<info>poetry safe-install --check</info>
+<info>poetry safe-install --check --format json</info>
+
+Every setting is an option here, an environment variable, and a key of
+<comment>[tool.poetry-plugin-safe-install]</comment> in <comment>pyproject.toml</comment>; the first of these
+that is given counts. <comment>--lock-timeout</comment>, for example, is also
+<comment>POETRY_SAFE_INSTALL_LOCK_TIMEOUT</comment> and the key <comment>lock-timeout</comment>.
+
+<info>poetry safe-install --show-config</info>
+
+Settings given as options hold for this command alone; the others also for
+<info>poetry install</info>, <info>poetry run</info> and all that is protected.
+"""
+
+    briefing: Briefing | None = None
+    """Given by the protection before the command runs; without it there is none."""
+
+    @property
+    def _with_synchronization(self) -> bool:
+        """As ``SyncCommand`` does it; without the warning that ``install`` gives."""
+        return bool(self.option("sync"))
+
+    def handle(self) -> int:
+        if self.option("check"):
+            return self._check(self._briefed())
+        if self.option("show-config"):
+            return self._show_config(self._briefed())
+        if self.option("sync") and poetry_compat.missing_internals(
+            poetry_compat.INTERNALS_OF_SAFE_INSTALL
+        ):
+            raise SafeInstallError(
+                "This Poetry synchronizes in a way that safe-install does not know."
+                " Use `poetry sync`, which is protected too."
+            )
+        status = super().handle()
+        if status == 0:
+            self._sum_up()
+        return status
+
+    def _briefed(self) -> Briefing:
+        if self.briefing is None:
+            raise SafeInstallError(
+                "Nothing can be said here: the protection stands aside."
+            )
+        return self.briefing
+
+    def _check(self, briefing: Briefing) -> int:
+        import platform
+
+        from importlib.metadata import version
+
+        from poetry_plugin_safe_install.check import findings
+        from poetry_plugin_safe_install.check import is_refused
+        from poetry_plugin_safe_install.report import as_json
+        from poetry_plugin_safe_install.report import write_table
+        from poetry_plugin_safe_install.surroundings import look_around
+
+        if self.option("format") not in FORMATS:
+            raise SafeInstallError(
+                f'The option --format must be one of "text", "json", but is'
+                f' "{self.option("format")}".'
+            )
+        missing = poetry_compat.missing_internals(poetry_compat.INTERNALS_OF_CHECK)
+        if missing:
+            raise SafeInstallError(
+                f"This Poetry cannot be looked at: {', '.join(missing)} not found."
+                f" Look for a newer {poetry_compat.DISTRIBUTION}."
+            )
+        assert self.application is not None
+        found = findings(
+            look_around(
+                briefing,
+                self.get_application(),
+                synchronize=self._with_synchronization,
+            )
+        )
+        about = {
+            "plugin": version(poetry_compat.DISTRIBUTION),
+            "poetry": poetry_compat.poetry_version(),
+            "python": platform.python_version(),
+            "project": str(briefing.pyproject.parent),
+        }
+        if self.option("format") == "json":
+            from cleo.io.outputs.output import Type
+            from cleo.io.outputs.output import Verbosity
+
+            self.io.write_line(as_json(about, found), Verbosity.QUIET, Type.RAW)
+        else:
+            write_table(self.io, about, found)
+        return 1 if is_refused(found) else 0
+
+    def _show_config(self, briefing: Briefing) -> int:
+        from poetry_plugin_safe_install.report import write_settings
+
+        if briefing.failure:
+            raise briefing.failure
+        write_settings(self.io, briefing.settings)
+        return 0
+
+    def _sum_up(self) -> None:
+        from cleo.formatters.formatter import Formatter
+
+        if self.briefing is None:
+            self.line("\n<warning>Not protected: the protection is off.</warning>")
+        else:
+            self.line(f"\n{Formatter.escape(self.briefing.summary.sentence)}")

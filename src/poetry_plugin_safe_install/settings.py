@@ -39,12 +39,14 @@ class Setting:
     """One setting.
 
     ``parse`` turns what the user wrote into a value or raises ``ValueError``;
-    ``allowed`` says what it accepts, to complete "must be …".
+    ``allowed`` says what it accepts, to complete "must be …"; ``choices`` says so in
+    the short form of help texts.
     """
 
     key: str
     default: Any
     allowed: str
+    choices: str
     parse: Callable[[Any], Any]
     help: str
 
@@ -87,7 +89,7 @@ def _seconds(value: Any) -> float | None:
 def _choice(key: str, default: str, others: tuple[str, ...], help: str) -> Setting:
     choices = (default, *others)
     allowed = "one of " + ", ".join(f'"{choice}"' for choice in choices)
-    return Setting(key, default, allowed, _one_of(*choices), help)
+    return Setting(key, default, allowed, "|".join(choices), _one_of(*choices), help)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -95,6 +97,7 @@ SETTINGS: tuple[Setting, ...] = (
         "enabled",
         True,
         "true or false",
+        "true|false",
         _boolean,
         "Whether commands are protected at all.",
     ),
@@ -114,8 +117,9 @@ SETTINGS: tuple[Setting, ...] = (
         "lock-timeout",
         DEFAULT_LOCK_TIMEOUT,
         'a number of seconds (0: do not wait) or "none" (wait for ever)',
+        "SECONDS|none",
         _seconds,
-        "How long to wait for a lock, in seconds.",
+        "How long to wait for a lock; 0: not at all, none: for ever.",
     ),
     _choice(
         "lock-scope",

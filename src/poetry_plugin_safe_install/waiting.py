@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.locks import Holder
@@ -13,6 +18,9 @@ if TYPE_CHECKING:
 
 REPEAT = 10.0
 """Seconds between two lines where the output is no terminal."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as the shells have it: 128 and the number of SIGINT."""
 
 
 class WaitMessage:
@@ -24,28 +32,93 @@ class WaitMessage:
 
     def __init__(self, io: IO) -> None:
         self._io = io
+        self._columns = _columns(io)
         self._next = 0.0
+        self._rows = 0
         self.waited_for: str = ""
+        """The holder, in short; empty while nothing has been said."""
 
     def __call__(
         self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
     ) -> None:
-        holder = str(holders[0]) if holders else "another command"
-        if len(holders) > 1:
-            holder += f" and {len(holders) - 1} more"
-        self.waited_for = holder
-        in_place = self._io.error_output.is_decorated()
-        if not in_place and waited < self._next:
+        self.waited_for = _in_short(holders)
+        if not self._columns and waited < self._next:
             return
         self._next = waited + REPEAT
-        limit = "for ever" if timeout is None else f"{timeout:.0f} s at most"
-        text = f"Waiting for {lock.guards}, held by {holder}: {waited:.0f} s so far, {limit}"
-        if in_place:
-            self._io.write_error(f"\r\x1b[2K<comment>{text}</comment>")
+        text = _text(lock, holders, waited, timeout)
+        if self._columns:
+            self._replace(text)
         else:
-            self._io.write_error_line(text)
+            self._io.write_error_line(_escape(text))
 
     def done(self) -> None:
         """The wait is over, one way or the other."""
-        if self.waited_for and self._io.error_output.is_decorated():
-            self._io.write_error("\r\x1b[2K")
+        if self._rows:
+            self._replace("")
+
+    def _replace(self, text: str) -> None:
+        """Write over the rows that the text before took."""
+        from cleo.io.outputs.output import Type
+
+        up = f"\x1b[{self._rows - 1}A" if self._rows > 1 else ""
+        self._io.write_error(f"\r{up}\x1b[J" if self._rows else "", type=Type.RAW)
+        self._io.write_error(f"<comment>{_escape(text)}</comment>" if text else "")
+        self._rows = -(-len(text) // self._columns)
+
+
+@contextmanager
+def waiting(io: IO, what: str) -> Iterator[WaitMessage]:
+    """A wait that the user is told of, and that Ctrl-C ends at once.
+
+    :param what: what is waited for.
+    :raises SystemExit: with status 130 after Ctrl-C. Cleo would end with 1, which a
+        CI job takes for a failed install (``cleo.application.Application.run``, 2.1).
+    """
+    message = WaitMessage(io)
+    try:
+        yield message
+    except KeyboardInterrupt:
+        message.done()
+        io.write_error_line(_escape(f"Interrupted while waiting for {what}."))
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        message.done()
+
+
+def _text(
+    lock: Lock, holders: list[Holder], waited: float, timeout: float | None
+) -> str:
+    holder = str(holders[0]) if holders else "another command"
+    if len(holders) > 1:
+        holder += f" and {len(holders) - 1} more"
+    limit = "no limit" if timeout is None else f"{timeout:g} s at most"
+    return (
+        f"Waiting for {lock.guards}, held by {holder}: {waited:.0f} s so far, {limit}"
+    )
+
+
+def _in_short(holders: list[Holder]) -> str:
+    if not holders:
+        return "another command"
+    return f"`{holders[0].command}` (pid {holders[0].pid} on {holders[0].host})"
+
+
+def _columns(io: IO) -> int:
+    """The width of the terminal where a line may be updated in place, else 0.
+
+    Colours alone say nothing: they may be forced on for a log file.
+    """
+    stream = getattr(io.error_output, "stream", None)
+    if stream is None or not io.error_output.is_decorated():
+        return 0
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal
+        return 0
+    return 0 if os.environ.get("TERM") == "dumb" else columns or 80
+
+
+def _escape(text: str) -> str:
+    from cleo.formatters.formatter import Formatter
+
+    return Formatter.escape(text)

@@ -1,0 +1,411 @@
+"""``poetry safe-install --check``: what was found, and what that means for an install.
+
+A topic is a dataclass of facts and one function that judges them. Looking is done in
+``surroundings``, telling in ``report``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+from typing import Any
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.requirements import Requirement
+
+
+class Level(Enum):
+    """How bad a finding is; only ``REFUSED`` makes ``--check`` fail."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing, nothing to do."""
+    RISK = "risk"
+    REFUSED = "refused"
+    """An install would be stopped."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one topic. Every risk comes with a remedy of one line."""
+
+    topic: str
+    level: Level
+    text: str
+    facts: Any
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class SettingsFacts:
+    enabled: bool
+    enabled_by: str
+    changed: tuple[str, ...]
+    """Keys that are set to something."""
+    error: str = ""
+
+
+def judge_settings(facts: SettingsFacts) -> Finding:
+    level, remedy = Level.OK, ""
+    text = f"set: {', '.join(facts.changed)}" if facts.changed else "all defaults"
+    if facts.error:
+        level, text = Level.REFUSED, facts.error
+        remedy = "correct it; `poetry safe-install --show-config` shows all settings"
+    elif not facts.enabled:
+        level, text = Level.RISK, f"protection is off by {facts.enabled_by}"
+        remedy = "set enabled to true"
+    return Finding("settings", level, text, facts, remedy)
+
+
+@dataclass(frozen=True)
+class IsolationFacts:
+    poetry: str
+    """The environment that Poetry runs from."""
+    target: str | None
+    """The environment to install into; ``None`` if it would be created."""
+    same: bool
+    problem: str = ""
+    """Why Poetry cannot have any."""
+
+
+def judge_isolation(facts: IsolationFacts) -> Finding:
+    level, remedy = Level.OK, ""
+    if facts.problem:
+        level, text = Level.REFUSED, f"Poetry has no environment: {facts.problem}"
+        remedy = "`poetry env use` chooses a Python that the project supports"
+    elif facts.target is None:
+        text = "the install makes an environment of its own"
+    elif facts.same:
+        level = Level.RISK
+        text = f"the target is where Poetry itself is installed ({facts.target})"
+        remedy = "install Poetry with pipx or into a virtual environment of its own"
+    else:
+        text = f"Poetry is in {facts.poetry}, the target is {facts.target}"
+    return Finding("isolation", level, text, facts, remedy)
+
+
+@dataclass(frozen=True)
+class OwnPackageChange:
+    """What an install would do to a package that Poetry itself needs."""
+
+    name: str
+    installed: str
+    locked: str | None
+    """``None``: not in the lock file, so it would be removed."""
+    required_by: tuple[str, ...]
+    harmful: bool
+
+
+@dataclass(frozen=True)
+class OwnPackagesFacts:
+    on_self_change: str
+    concerned: bool
+    """Whether the target is where Poetry itself is installed."""
+    changes: tuple[OwnPackageChange, ...]
+
+
+def own_package_changes(
+    installed: Mapping[str, str],
+    locked: Mapping[str, frozenset[str]],
+    required: Mapping[str, Mapping[str, Requirement]],
+    *,
+    synchronize: bool,
+) -> tuple[OwnPackageChange, ...]:
+    """What an install into Poetry's own environment would do to Poetry.
+
+    :param installed: versions of Poetry's own packages.
+    :param locked: versions in the lock file, several where markers decide.
+    :param required: who requires each of the own packages, and how.
+    :param synchronize: whether what is not locked is removed.
+    """
+    from packaging.version import Version
+
+    changes = []
+    for name, version in sorted(installed.items()):
+        by = required.get(name, {})
+        if name not in locked:
+            if synchronize:
+                who = tuple(sorted(by))
+                changes.append(OwnPackageChange(name, version, None, who, True))
+            continue
+        if version in locked[name]:
+            continue
+        for other in sorted(locked[name]):
+            refusing = sorted(
+                who
+                for who, requirement in by.items()
+                if not requirement.specifier.contains(other, prereleases=True)
+            )
+            harmful = bool(refusing) or Version(other) < Version(version)
+            who = tuple(refusing or sorted(by))
+            changes.append(OwnPackageChange(name, version, other, who, harmful))
+    return tuple(changes)
+
+
+def judge_own_packages(facts: OwnPackagesFacts) -> Finding:
+    topic = "own packages"
+    if not facts.concerned:
+        return Finding(topic, Level.OK, "not concerned: Poetry is elsewhere", facts)
+    harmful = [change for change in facts.changes if change.harmful]
+    if not harmful:
+        text = "an install leaves all that Poetry needs as it is"
+        if facts.changes:
+            names = ", ".join(change.name for change in facts.changes)
+            text = f"an install upgrades {names} within what Poetry requires"
+        level = Level.NOTE if facts.changes else Level.OK
+        return Finding(topic, level, text, facts)
+    text = f"an install would {'; '.join(_change(change) for change in harmful)}"
+    remedy = "isolate Poetry (pipx), align the lock file, or use --on-self-change pin"
+    level = Level.REFUSED if facts.on_self_change == "refuse" else Level.RISK
+    if facts.on_self_change == "pin":
+        text += "; on-self-change is pin: kept as they are where that is possible"
+        remedy = "isolate Poetry (pipx) or align the lock file"
+    elif facts.on_self_change == "allow":
+        text += "; on-self-change is allow"
+    return Finding(topic, level, text, facts, remedy)
+
+
+def _change(change: OwnPackageChange) -> str:
+    if change.locked is None:
+        return f"remove {change.name} {change.installed}"
+    by = f" (required by {', '.join(change.required_by)})" if change.required_by else ""
+    return f"change {change.name} {change.installed} to {change.locked}{by}"
+
+
+@dataclass(frozen=True)
+class PluginSetFacts:
+    interpreter: str
+    name: str
+    days_unused: int
+    current: bool
+    """Whether the next install with this Poetry uses it as it is."""
+
+
+@dataclass(frozen=True)
+class PluginSetsFacts:
+    required: tuple[str, ...]
+    """The names in ``[tool.poetry.requires-plugins]``."""
+    sets: tuple[PluginSetFacts, ...]
+    poetry_cache: str
+    """The state of ``.poetry/plugins``, unprotected Poetry's own."""
+    leftovers: bool
+
+
+def judge_plugin_sets(facts: PluginSetsFacts) -> Finding:
+    if facts.required:
+        current = any(found.current for found in facts.sets)
+        text = "ready" if current else "the next install makes one"
+        text += f" for {', '.join(facts.required)}"
+    else:
+        text = "no plugins required by the project"
+    if facts.sets:
+        ages = ", ".join(
+            f"{found.interpreter.partition('-poetry-')[0]} ({_days(found.days_unused)})"
+            for found in facts.sets
+        )
+        text += f"; here: {ages}"
+    notes = []
+    if facts.poetry_cache == "in use":
+        notes.append("the next install retires unprotected Poetry's .poetry/plugins")
+    if facts.leftovers:
+        notes.append("the next install removes what a killed command has left")
+    level = Level.NOTE if notes else Level.OK
+    return Finding("plugin sets", level, "; ".join([text, *notes]), facts)
+
+
+def _days(days: int) -> str:
+    if days == 0:
+        return "used today"
+    return f"used {days} day{'s' if days > 1 else ''} ago"
+
+
+@dataclass(frozen=True)
+class HolderFacts:
+    command: str
+    pid: int
+    host: str
+    user: str
+    since: float
+    mode: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class LockFacts:
+    guards: str
+    path: str
+    holders: tuple[HolderFacts, ...]
+
+
+@dataclass(frozen=True)
+class LocksFacts:
+    store: str
+    why_elsewhere: str
+    """Why the store is not in the project; empty if it is."""
+    timeout: float | None
+    locks: tuple[LockFacts, ...]
+
+
+def judge_locks(facts: LocksFacts) -> Finding:
+    where = f"; kept in {facts.store} because {facts.why_elsewhere}"
+    where = where if facts.why_elsewhere else ""
+    held = [lock for lock in facts.locks if lock.holders]
+    if not held:
+        level = Level.NOTE if where else Level.OK
+        return Finding("locks", level, f"nobody holds any{where}", facts)
+    text = "; ".join(
+        f"{lock.guards} is held by "
+        + ", ".join(f"{holder.shown}" for holder in lock.holders)
+        for lock in held
+    )
+    level, remedy = Level.NOTE, ""
+    exclusive = any(h.mode == "exclusive" for lock in held for h in lock.holders)
+    if exclusive and facts.timeout == 0:
+        level = Level.REFUSED
+        text += "; lock-timeout is 0: an install does not wait"
+        remedy = "use --lock-timeout SECONDS, or wait for that command to end"
+    return Finding("locks", level, text + where, facts, remedy)
+
+
+@dataclass(frozen=True)
+class LockBackendFacts:
+    setting: str
+    backend: str
+    why: str
+
+
+def judge_lock_backend(facts: LockBackendFacts) -> Finding:
+    return Finding("lock backend", Level.OK, f"{facts.backend}: {facts.why}", facts)
+
+
+@dataclass(frozen=True)
+class TempDirectoryFacts:
+    directory: str
+    same_device: bool
+    """Whether the interpreter is on the same device."""
+    always_copy: str
+
+
+def judge_temp_directory(facts: TempDirectoryFacts) -> Finding:
+    topic = "temp directory"
+    if facts.same_device:
+        text = f"{facts.directory} is on the device of the interpreter"
+        return Finding(topic, Level.OK, text, facts)
+    text = f"{facts.directory} is on another device than the interpreter"
+    if facts.always_copy == "never":
+        text += "; always-copy is never"
+        remedy = "set always-copy to auto, or TMPDIR to a directory on that device"
+        return Finding(topic, Level.RISK, text, facts, remedy)
+    return Finding(topic, Level.NOTE, text, facts)
+
+
+@dataclass(frozen=True)
+class ExternallyManagedFacts:
+    setting: str
+    marker: str | None
+    """The file that says so (PEP 668), if the target has one."""
+
+
+def judge_externally_managed(facts: ExternallyManagedFacts) -> Finding:
+    topic = "externally managed"
+    if facts.marker is None:
+        return Finding(topic, Level.OK, "the target is not managed by a system", facts)
+    text = f"the target is managed by the system ({facts.marker})"
+    if facts.setting == "allow":
+        return Finding(topic, Level.NOTE, f"{text}, which is allowed", facts)
+    level = Level.REFUSED if facts.setting == "refuse" else Level.RISK
+    remedy = "let Poetry create a virtual environment: virtualenvs.create true"
+    return Finding(topic, level, text, facts, remedy)
+
+
+@dataclass(frozen=True)
+class ScriptsFacts:
+    directory: str | None
+    """Where the target has its scripts; ``None`` while there is no target."""
+    on_path: bool
+    virtual: bool
+    names: tuple[str, ...]
+    """The scripts of the project."""
+
+
+def judge_scripts(facts: ScriptsFacts) -> Finding:
+    topic = "scripts"
+    if facts.directory is None:
+        return Finding(topic, Level.OK, "found by `poetry run`", facts)
+    if facts.on_path:
+        return Finding(topic, Level.OK, f"{facts.directory} is on PATH", facts)
+    if facts.virtual:
+        text = f"{facts.directory} is not on PATH; `poetry run` finds them"
+        return Finding(topic, Level.OK, text, facts)
+    text = f"{facts.directory} is not on PATH: what is installed there is not found"
+    remedy = f'add it: export PATH="{facts.directory}:$PATH"'
+    return Finding(topic, Level.RISK, text, facts, remedy)
+
+
+@dataclass(frozen=True)
+class RewritersFacts:
+    lock_scope: str
+    others: tuple[str, ...]
+    """All other plugins, by their top-level packages."""
+    listening: tuple[str, ...]
+    """Those that listen to console events, and so may rewrite the project."""
+    generic: tuple[str, ...]
+    """Those that Poetry calls whenever it reads a project."""
+
+
+def judge_rewriters(facts: RewritersFacts) -> Finding:
+    topic = "other plugins"
+    rewriters = sorted({*facts.listening, *facts.generic})
+    if not rewriters:
+        text = "none" if not facts.others else f"{', '.join(facts.others)}: harmless"
+        whole = facts.lock_scope == "command"
+        text += "; an install keeps the project to itself"
+        text += "" if whole else " only while it must"
+        return Finding(topic, Level.OK, text, facts)
+    text = f"{', '.join(rewriters)} may rewrite the project during a command"
+    if facts.lock_scope == "phase":
+        text += "; lock-scope is phase: others may read it meanwhile"
+        remedy = "set lock-scope to auto"
+        return Finding(topic, Level.RISK, text, facts, remedy)
+    text += "; an install keeps the project to itself until it ends"
+    return Finding(topic, Level.NOTE, text, facts)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that was looked at, topic by topic."""
+
+    settings: SettingsFacts
+    isolation: IsolationFacts
+    own_packages: OwnPackagesFacts
+    plugin_sets: PluginSetsFacts
+    locks: LocksFacts
+    lock_backend: LockBackendFacts
+    temp_directory: TempDirectoryFacts
+    externally_managed: ExternallyManagedFacts
+    scripts: ScriptsFacts
+    rewriters: RewritersFacts
+
+
+def findings(found: Surroundings) -> list[Finding]:
+    """The judgement of every topic, in the order in which they are told."""
+    return [
+        judge_settings(found.settings),
+        judge_isolation(found.isolation),
+        judge_own_packages(found.own_packages),
+        judge_externally_managed(found.externally_managed),
+        judge_scripts(found.scripts),
+        judge_temp_directory(found.temp_directory),
+        judge_plugin_sets(found.plugin_sets),
+        judge_rewriters(found.rewriters),
+        judge_locks(found.locks),
+        judge_lock_backend(found.lock_backend),
+    ]
+
+
+def is_refused(all_findings: list[Finding]) -> bool:
+    return any(finding.level is Level.REFUSED for finding in all_findings)

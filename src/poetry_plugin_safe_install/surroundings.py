@@ -1,0 +1,276 @@
+"""Looking around for ``--check``. Nothing here changes anything on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install import check
+from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.settings import DEFAULT
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from poetry.console.application import Application
+
+    from poetry_plugin_safe_install.locks import Lock
+    from poetry_plugin_safe_install.poetry_compat import EnvironmentPlaces
+    from poetry_plugin_safe_install.project_plugins import ProjectPlugins
+    from poetry_plugin_safe_install.settings import Settings
+    from poetry_plugin_safe_install.store import Store
+    from poetry_plugin_safe_install.summary import Summary
+
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Briefing:
+    """What the protection tells ``safe-install`` when the command starts."""
+
+    pyproject: Path
+    requires_plugins: Mapping[str, Any]
+    settings: Settings
+    failure: Exception | None
+    """Why an install would not even start: mostly a bad setting."""
+    store: Store
+    plugins: ProjectPlugins
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Target:
+    """The environment to install into, or why there is none."""
+
+    places: EnvironmentPlaces | None
+    problem: str = ""
+
+    @property
+    def is_poetrys_own(self) -> bool:
+        return self.places is not None and any(
+            _is_same(place, own)
+            for place in self.places.site_packages
+            for own in _site_packages_of_poetry()
+        )
+
+
+def look_around(
+    briefing: Briefing, application: Application, *, synchronize: bool
+) -> check.Surroundings:
+    """Find out all that ``--check`` judges.
+
+    :param synchronize: whether the install would remove what is not locked.
+    :raises Exception: Poetry's own errors for a bad pyproject.toml.
+    """
+    target = _target(application)
+    settings = briefing.settings
+    return check.Surroundings(
+        settings=_settings(briefing),
+        isolation=check.IsolationFacts(
+            sys.prefix,
+            str(target.places.path) if target.places else None,
+            target.is_poetrys_own,
+            target.problem,
+        ),
+        own_packages=_own_packages(briefing, target, synchronize=synchronize),
+        plugin_sets=_plugin_sets(briefing),
+        locks=_locks(briefing),
+        lock_backend=_lock_backend(settings),
+        temp_directory=_temp_directory(settings),
+        externally_managed=_externally_managed(settings, target),
+        scripts=_scripts(application, target),
+        rewriters=check.RewritersFacts(
+            settings.lock_scope,
+            tuple(poetry_compat.application_plugin_packages()),
+            tuple(poetry_compat.listening_packages(application)),
+            tuple(poetry_compat.generic_plugin_packages()),
+        ),
+    )
+
+
+def _target(application: Application) -> Target:
+    poetry = application.poetry
+    try:
+        return Target(poetry_compat.environment_to_be_used(poetry))
+    except Exception as error:  # whatever Poetry says to that would end the install
+        return Target(None, _text(error))
+
+
+def _text(error: Exception) -> str:
+    text = error.text if isinstance(error, SafeInstallError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _settings(briefing: Briefing) -> check.SettingsFacts:
+    sources = briefing.settings.sources
+    return check.SettingsFacts(
+        briefing.settings.enabled,
+        str(sources["enabled"]),
+        tuple(key for key, source in sources.items() if source is not DEFAULT),
+        _text(briefing.failure) if briefing.failure else "",
+    )
+
+
+def _own_packages(
+    briefing: Briefing, target: Target, *, synchronize: bool
+) -> check.OwnPackagesFacts:
+    setting = briefing.settings.on_self_change
+    lock_file = briefing.pyproject.with_name("poetry.lock")
+    if not target.is_poetrys_own or not lock_file.is_file():
+        return check.OwnPackagesFacts(setting, target.is_poetrys_own, ())
+    from packaging.utils import canonicalize_name
+
+    from poetry_plugin_safe_install.own_packages import closure
+    from poetry_plugin_safe_install.own_packages import distributions
+    from poetry_plugin_safe_install.own_packages import requirements
+
+    installed = distributions(str(path) for path in _site_packages_of_poetry())
+    own = closure(["poetry", poetry_compat.DISTRIBUTION], installed)
+    required: dict[str, dict[str, Any]] = {}
+    for name in own:
+        for requirement in requirements(installed[name]):
+            by = required.setdefault(canonicalize_name(requirement.name), {})
+            by[name] = requirement
+    changes = check.own_package_changes(
+        {name: installed[name].version for name in own},
+        _locked(lock_file),
+        required,
+        synchronize=synchronize,
+    )
+    return check.OwnPackagesFacts(setting, True, changes)
+
+
+def _locked(lock_file: Path) -> dict[str, frozenset[str]]:
+    locked: dict[str, frozenset[str]] = {}
+    try:
+        packages = poetry_compat.load_toml(lock_file).get("package", [])
+        for package in packages:
+            name = package["name"]
+            locked[name] = locked.get(name, frozenset()) | {package["version"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}  # an install will say what is wrong with the file
+    return locked
+
+
+def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
+    sets = briefing.plugins.sets
+    current = briefing.plugins.exact_set(dict(briefing.requires_plugins))
+    now = time.time()
+    return check.PluginSetsFacts(
+        tuple(briefing.requires_plugins),
+        tuple(
+            check.PluginSetFacts(
+                found.path.parent.name,
+                found.path.name,
+                max(0, int((now - found.last_used) // DAY)),
+                found == current,
+            )
+            for found in sets.everything()
+        ),
+        briefing.plugins.cache_state.value,
+        sets.has_leftovers(),
+    )
+
+
+def _locks(briefing: Briefing) -> check.LocksFacts:
+    from poetry_plugin_safe_install.protected_command import project_lock
+
+    locks = [project_lock(briefing.store, briefing.pyproject)]
+    return check.LocksFacts(
+        str(briefing.store.path),
+        briefing.store.why_elsewhere,
+        briefing.settings.lock_timeout,
+        tuple(_lock(lock) for lock in locks),
+    )
+
+
+def _lock(lock: Lock) -> check.LockFacts:
+    """Who holds a lock, as recorded: to try it would be to take it for a moment."""
+    from poetry_plugin_safe_install.locks import holders
+
+    found = tuple(
+        check.HolderFacts(**asdict(holder), shown=str(holder))
+        for holder in holders(lock)
+    )
+    return check.LockFacts(lock.guards, str(lock.path), found)
+
+
+def _lock_backend(settings: Settings) -> check.LockBackendFacts:
+    from poetry_plugin_safe_install.locks import HAS_FLOCK
+
+    how = "flock" if HAS_FLOCK else "file locks of the operating system"
+    return check.LockBackendFacts(settings.lock_backend, "native", how)
+
+
+def _temp_directory(settings: Settings) -> check.TempDirectoryFacts:
+    directory = _temp_candidate()
+    base = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+    try:
+        same = directory.stat().st_dev == base.stat().st_dev
+    except OSError:
+        same = False
+    return check.TempDirectoryFacts(str(directory), same, settings.always_copy)
+
+
+def _temp_candidate() -> Path:
+    """As ``tempfile.gettempdir``, which writes a file into it to try it."""
+    named = [
+        os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ
+    ]
+    usual = ["/tmp", "/var/tmp", "/usr/tmp"] if os.name == "posix" else []
+    for candidate in [*filter(None, named), *usual]:
+        if os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+            return Path(candidate).absolute()
+    return Path.cwd()
+
+
+def _externally_managed(
+    settings: Settings, target: Target
+) -> check.ExternallyManagedFacts:
+    marker = None
+    if target.places and not target.places.is_virtual:
+        file = target.places.standard_library / "EXTERNALLY-MANAGED"
+        marker = str(file) if file.is_file() else None
+    return check.ExternallyManagedFacts(settings.externally_managed, marker)
+
+
+def _scripts(application: Application, target: Target) -> check.ScriptsFacts:
+    data = application.poetry.pyproject.data
+    scripts: Any = data.get("project", {}).get("scripts", {})
+    names = tuple(sorted(map(str, scripts)))
+    if target.places is None:
+        return check.ScriptsFacts(None, False, True, names)
+    directory = target.places.scripts
+    on_path = any(
+        _is_same(Path(entry), directory)
+        for entry in os.environ.get("PATH", "").split(os.pathsep)
+        if entry
+    )
+    return check.ScriptsFacts(str(directory), on_path, target.places.is_virtual, names)
+
+
+def _site_packages_of_poetry() -> set[Path]:
+    """Where Poetry and this plugin are installed."""
+    from importlib import metadata
+
+    found = set()
+    for name in ("poetry", poetry_compat.DISTRIBUTION):
+        for distribution in metadata.distributions(name=name):
+            found.add(Path(str(distribution.locate_file(""))))
+    return found
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -1,0 +1,226 @@
+"""What a waiting command shows: in a terminal, piped, interrupted, at the timeout."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poetry_plugin_safe_install.locks import Hold
+from poetry_plugin_safe_install.locks import Lock
+from poetry_plugin_safe_install.locks import Mode
+from poetry_plugin_safe_install.locks import try_acquire
+from tests.screens import Terminal
+from tests.screens import assert_screen
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+
+@pytest.fixture
+def project(new_project: Callable[..., Project]) -> Project:
+    return new_project()
+
+
+@pytest.fixture
+def venv(new_venv: Callable[..., Path]) -> Path:
+    return new_venv("target")
+
+
+@pytest.fixture
+def hold(project: Project) -> Iterator[Hold]:
+    """Somebody, this process in fact, holds the project."""
+    lock = Lock(project.store / "project.lock", "the project")
+    hold = try_acquire(lock, Mode.EXCLUSIVE, "poetry lock")
+    assert hold
+    yield hold
+    hold.release()
+
+
+def test_terminal(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+    terminal = Terminal(project, home, "safe-install", "--no-root", venv=venv)
+    terminal.until("1 s so far, 900 s at most")
+    terminal.until("2 s so far")
+    terminal.until("3 s so far, 900 s at most")
+    places = {"project": project.path}
+    joined = terminal.text.replace("\n", "")  # the text is longer than a row
+    assert_screen("waiting-terminal", joined, places)
+
+    hold.release()
+    assert terminal.end() == 0
+    assert "Waiting for" not in terminal.text
+    summary = terminal.text[terminal.text.index("Protected:") :].replace("\n", "")
+    assert_screen("summary-waited", summary, places)
+
+
+def test_narrow_terminal_is_left_clean(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold
+) -> None:
+    terminal = Terminal(project, home, "install", "--no-root", venv=venv, columns=31)
+    terminal.until("3 s so far")
+    terminal.until("at most")
+    assert terminal.text.replace("\n", "").count("Waiting for") == 1
+    hold.release()
+    assert terminal.end() == 0
+    assert "Waiting" not in terminal.text
+
+
+def test_piped(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+    """A line a second after the start, and one every ten seconds after that.
+
+    Colours that are forced on make no terminal of a log file.
+    """
+    running = project.start(home, "--ansi", "install", "--no-root", venv=venv)
+    stdout = running.process.stdout
+    assert stdout
+    first = stdout.readline()
+    began = time.monotonic()
+    second = stdout.readline()
+    between = time.monotonic() - began
+    hold.release()
+    assert running.result().code == 0
+    assert 9 < between < 13
+    assert "\r" not in first + second
+    assert "\x1b" not in first + second
+    assert_screen("waiting-piped", first + second, {"project": project.path})
+
+
+def test_no_ansi_terminal(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold
+) -> None:
+    terminal = Terminal(
+        project, home, "--no-ansi", "install", "--no-root", venv=venv, columns=300
+    )
+    terminal.until("Waiting for .*1 s so far, 900 s at most\r\n")
+    hold.release()
+    assert terminal.end() == 0
+    assert "\x1b" not in terminal.raw
+
+
+def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+    result = project.poetry(
+        home, "-q", "safe-install", "--no-root", "--lock-timeout", "2", venv=venv
+    )
+    assert result.code == 1
+    assert result.out == ""
+
+
+def test_nothing_in_the_first_second(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold
+) -> None:
+    result = project.poetry(
+        home, "safe-install", "--no-root", "--lock-timeout", "0.5", venv=venv
+    )
+    assert result.code == 1
+    assert "Waiting" not in result.out
+    assert "Gave up waiting" in result.out
+
+
+@pytest.mark.parametrize("where", ["terminal", "pipe"])
+def test_interrupt(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold, where: str
+) -> None:
+    """Ctrl-C ends the wait at once, with the shells' status for it and no trace."""
+    places = {"project": project.path}
+    if where == "terminal":
+        terminal = Terminal(project, home, "-v", "install", venv=venv)
+        terminal.until("1 s so far")
+        began = time.monotonic()
+        terminal.child.sendintr()
+        code = terminal.end()
+        took = time.monotonic() - began
+        shown = terminal.text[terminal.text.index("Interrupted") :].replace("\n", "")
+    else:
+        running = project.start(home, "install", venv=venv)
+        assert running.process.stdout
+        assert "Waiting" in running.process.stdout.readline()
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+        result = running.result()
+        took = time.monotonic() - began
+        code, shown = result.code, result.out
+    assert code == 130
+    assert took < 5
+    assert "Traceback" not in shown
+    assert_screen("interrupted", shown, places)
+
+
+def test_environment_is_not_made_after_an_interrupt(
+    project: Project, home: PoetryHome, hold: Hold, tmp_path: Path
+) -> None:
+    running = project.start(home, "install")
+    assert running.process.stdout
+    running.process.stdout.readline()
+    running.process.send_signal(signal.SIGINT)
+    assert running.result().code == 130
+    assert not (tmp_path / "venvs").exists()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "screen"), [("1", "timeout"), ("0", "timeout-zero")]
+)
+def test_timeout(
+    project: Project,
+    home: PoetryHome,
+    venv: Path,
+    hold: Hold,
+    timeout: str,
+    screen: str,
+) -> None:
+    environ = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": timeout}
+    result = project.poetry(home, "-vvv", "install", venv=venv, environ=environ)
+    assert result.code == 1
+    error = "\n" + "\n".join(
+        line
+        for line in result.out.splitlines()
+        if not line.startswith(("Waiting", "Loading", "[")) and line.strip()
+    )
+    assert_screen(screen, error, {"project": project.path})
+
+
+def test_lock_that_cannot_be_taken(
+    project: Project, home: PoetryHome, venv: Path
+) -> None:
+    (project.store / "project.lock").mkdir(parents=True)
+    result = project.poetry(home, "install", venv=venv)
+    assert result.code == 1
+    assert_screen("lock-unavailable", result.out, {"project": project.path})
+
+
+def test_for_ever_says_so(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold
+) -> None:
+    running = project.start(
+        home, "safe-install", "--no-root", "--lock-timeout", "none", venv=venv
+    )
+    assert running.process.stdout
+    assert "1 s so far, no limit" in running.process.stdout.readline()
+    hold.release()
+    running.result().succeeded()
+
+
+def test_record_with_control_characters(
+    project: Project, home: PoetryHome, venv: Path, hold: Hold
+) -> None:
+    """A record is a file that others may write: it cannot play with the terminal."""
+    hold.release()
+    lock = Lock(project.store / "project.lock", "the project")
+    evil = try_acquire(lock, Mode.EXCLUSIVE, "poetry \x1b[2J<error>add</error>")
+    assert evil
+    result = project.poetry(
+        home, "safe-install", "--lock-timeout", "1.2", "--ansi", venv=venv
+    )
+    evil.release()
+    assert "\x1b[2J" not in result.out
+    waiting, gave_up = result.out.split("Gave up")
+    assert "poetry ?[2J<error>add</error>" in waiting
+    assert "poetry ?[2J<error>add</error>" in gave_up
