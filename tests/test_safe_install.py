@@ -135,7 +135,7 @@ def test_sums_up_a_wait_for_another_install(
         assert "did not have to wait" in first.result().succeeded().out
         out = second.result().succeeded().out
     last = out.rstrip().splitlines()[-1]
-    assert f"`poetry --no-ansi safe-install` (pid {first.pid} on " in last
+    assert f"`poetry safe-install` (pid {first.pid} on " in last
     assert_screen("summary-waited-for-install", last, {})
     quiet = project.poetry(home, "-q", "safe-install", venv=one).succeeded()
     assert quiet.out == ""
