@@ -9,7 +9,7 @@
    whether the project stays exclusive for the whole command or only for a phase.
 3. ``command_starts``: ahead of every listener. The environment is found or made.
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
-   program starts next.
+   program starts next. What changes the environment is guarded from here on.
 5. ``command_ended``: behind every listener. All is let go.
 """
 
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
+    from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
     from poetry_plugin_safe_install.locks import Hold
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
+    from poetry_plugin_safe_install.system_environment import SystemEnvironment
 
 
 def protect(
@@ -90,6 +92,8 @@ class ProtectedCommand:
         self._pyproject = command.project
         self._plugins = ProjectPlugins(command, store.path)
         self._hold: Hold | None = None
+        self._watch: SystemEnvironment | None = None
+        self._guard: OwnPackagesGuard | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -174,10 +178,26 @@ class ProtectedCommand:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._need is Need.RUN:
             self._release()
+        elif poetry_compat.changes_environment(event):
+            self._guard_environment(poetry_compat.TargetEnvironment(event))
+
+    def _guard_environment(self, target: poetry_compat.TargetEnvironment) -> None:
+        from poetry_plugin_safe_install import guarded_executor
+        from poetry_plugin_safe_install import system_environment
+
+        self._watch = system_environment.watch(
+            target, self._settings.externally_managed, os.environ
+        )
+        self._guard = guarded_executor.guard(
+            target, self._settings.on_self_change, self._command.arguments
+        )
 
     # 5. The command has ended, and every listener has been called.
 
     def command_ended(self) -> None:
+        for part in (self._watch, self._guard):
+            if part:
+                part.command_ended()
         self._release()
 
     # What the chapters share.

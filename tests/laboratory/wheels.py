@@ -62,6 +62,11 @@ class Distribution:
                 archive.writestr(name, text)
         return path
 
+    def unpack(self, directory: Path) -> None:
+        """Install it into a directory, as far as that goes without an installer."""
+        with zipfile.ZipFile(self.wheel(directory / "wheels")) as archive:
+            archive.extractall(directory)
+
     def sdist(self, directory: Path) -> Path:
         """Write an sdist whose files must bring their own pyproject.toml."""
         directory.mkdir(parents=True, exist_ok=True)
