@@ -58,6 +58,8 @@ OLDER = Change("packaging", Release("packaging", "24.2"))
 TOO_OLD = Change("packaging", Release("packaging", "24.1"))
 SAME = Change("packaging", Release("packaging", "25.0"))
 NEWER = Change("packaging", Release("packaging", "26.3"))
+OVER = Change("packaging", Release("packaging", "26.3"), over=True)
+OVER_SAME = Change("packaging", Release("packaging", "25.0"), over=True)
 TOO_NEW = Change("packaging", Release("packaging", "27.0"))
 
 STOP, KEEP, LAST, DO = Action.STOP, Action.KEEP, Action.LAST, Action.DO
@@ -75,6 +77,8 @@ STOP, KEEP, LAST, DO = Action.STOP, Action.KEEP, Action.LAST, Action.DO
         (TOO_NEW, DECLINES, STOP, STOP, DO),
         (NEWER, ACCEPTS, LAST, LAST, LAST),
         (SAME, ACCEPTS, LAST, LAST, LAST),
+        (OVER, ACCEPTS, STOP, KEEP, DO),
+        (OVER_SAME, ACCEPTS, LAST, LAST, LAST),
     ],
 )
 def test_table(

@@ -7,7 +7,6 @@ import os
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.index import LocalIndex
+from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import STAND_INS
@@ -115,8 +115,11 @@ def locked_project(
     ) -> Project:
         plain = poetry_home(protected=False)
         project = new_project(name, name=name, dependencies=locked)
+        # Else what Poetry requires could not be locked as it is installed.
+        python = f">={DEFAULT_PYTHON},<4.0"
+        text = project.pyproject.read_text().replace(">=3.10", python)
+        project.pyproject.write_text(text)
         project.poetry(plain, "lock").succeeded()
-        text = project.pyproject.read_text()
         for one, other in zip(locked, accepted, strict=True):
             text = text.replace(f'"{one}"', f'"{other}"')
         project.pyproject.write_text(text)
@@ -227,9 +230,7 @@ def test_allow_and_unprotected(
     for protected in (False, True):
         home = clone(version, protected=protected)
         results.append(
-            project.poetry(
-                home, case.command, venv=home.path, environ=allow
-            ).succeeded()
+            project.poetry(home, case.command, venv=home.path, environ=allow)
         )
         if case is NOTHING_OF_POETRY:
             assert not (home.site_packages / "poetry").exists()
@@ -238,9 +239,12 @@ def test_allow_and_unprotected(
             assert version_of(home, "packaging") == "24.1"
         if case is NOTHING_OF_POETRY or version == FAULTY:
             project.poetry(home, "--version").failed("No module named")
-        assert version_of(home, "demo") == "0.0.0"
 
+    assert version_of(home, "demo") == "0.0.0"
     unprotected, allowed = results
+    # Without protection it stumbles when it has removed the pip it removes with.
+    assert unprotected.code == 0 or case is NOTHING_OF_POETRY
+    allowed.succeeded()
     assert "damage" not in unprotected.out
     shows(allowed, "This will damage the Poetry that runs", *case.row)
 
@@ -334,8 +338,11 @@ def test_dry_run_shows_the_verdict(
 
 
 def test_upgrades_come_last_and_one_by_one(
-    clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    own_folder: Path,
 ) -> None:
+    Distribution("zzz", "1.0").wheel(own_folder)
     home = clone()
     for old in ("requests-2.32.5", "more_itertools-10.1.0"):
         home.pip_install("--no-deps", *WHEELS.glob(f"{old}-*"))
@@ -350,3 +357,337 @@ def test_upgrades_come_last_and_one_by_one(
     ]
     assert order == ["zzz", "more-itertools", "requests"], result.out
     still_works(home, project)
+
+
+def test_poetry_upgrades_itself_with_all_it_needs(
+    clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+) -> None:
+    """After that a root package with a build script is still built."""
+    poetry_home(NEWEST, protected=False)  # its wheels are in the index
+    home = clone(FAULTY)
+    wanted = (f"poetry=={NEWEST}", "harmless")
+    project = locked_project(wanted, wanted)
+    with project.pyproject.open("a") as file:
+        file.write('[tool.poetry.build]\nscript = "build.py"\n')
+    (project.path / "build.py").write_text(
+        "from pathlib import Path\nPath('src/demo/built.py').touch()\n"
+    )
+    project.poetry(poetry_home(protected=False), "lock").succeeded()
+
+    result = project.poetry(home, "install", venv=home.path).succeeded()
+
+    steps = [line for line in result.out.splitlines() if line.startswith("  - ")]
+    own = [place for place, line in enumerate(steps) if "Updating" in line]
+    assert own == list(range(min(own), len(steps))), result.out
+    assert version_of(home, "poetry") == NEWEST
+    assert (project.path / "src" / "demo" / "built.py").exists()
+    shows(project.poetry(home, "--version"), NEWEST)
+    still_works(home, project)
+
+
+def test_a_plugin_is_developed_in_its_own_environment(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """It is installed anew, with other requirements than those it was installed with."""
+    Distribution("tables", "1.0").wheel(own_folder)
+    Distribution("tables", "2.0").wheel(own_folder)
+    home = clone()
+    name = "poetry-plugin-show"
+    entry = (
+        '[project.entry-points."poetry.application.plugin"]\n'
+        'show = "poetry_plugin_show:Show"\n'
+    )
+    code = (
+        "from poetry.plugins.application_plugin import ApplicationPlugin\n"
+        "class Show(ApplicationPlugin):\n"
+        "    def activate(self, application): print('shown')\n"
+    )
+    for tables in ("1.0", "2.0"):
+        wanted = (f"tables=={tables}", f"poetry=={NEWEST}")
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        project = locked_project(wanted, wanted, name=name)
+        (project.path / "src" / "poetry_plugin_show" / "__init__.py").write_text(code)
+        text = project.pyproject.read_text().replace(
+            "[tool.poetry]", f"{entry}\n[tool.poetry]", 1
+        )
+        project.pyproject.write_text(text)
+        project.poetry(poetry_home(protected=False), "lock").succeeded()
+
+        project.poetry(home, "install", venv=home.path).succeeded()
+
+        shows(project.poetry(home, "about", venv=home.path), "shown")
+        assert version_of(home, "tables") == tables
+
+    result = project.poetry(home, "sync", venv=home.path)
+
+    result.failed("poetry-plugin-safe-install", "removed")
+    assert f"{name} " not in result.out.partition("would be")[2]
+
+
+def test_poetry_in_an_environment_of_its_own_is_none_the_wiser(
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    locked_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+) -> None:
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    outputs = [
+        project.poetry(one, "install", venv=new_venv(str(number))).succeeded().out
+        for number, one in enumerate((plain_home, home))
+    ]
+    assert outputs[0] == outputs[1]
+
+    imported = project.poetry(
+        home, "install", venv=new_venv("2"), environ={"PYTHONPROFILEIMPORTTIME": "1"}
+    ).succeeded()
+    assert "guarded_executor" in imported.out
+    for module in ("own_packages", "kept_files"):
+        assert f"poetry_plugin_safe_install.{module}" not in imported.out
+
+
+# A certificate bundle that is replaced while it is needed.
+
+
+@dataclass(frozen=True)
+class Authority:
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate of this machine for itself, which no real bundle holds."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl: install the package openssl")
+    certificate, key = tmp_path / "authority.pem", tmp_path / "authority.key"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    return Authority(certificate, key)
+
+
+@pytest.fixture
+def secure_index(authority: Authority, own_folder: Path) -> Iterator[LocalIndex]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate, authority.key)
+    with LocalIndex(own_folder, WHEELS, STAND_INS, context=context) as index:
+        yield index
+
+
+def test_upgrade_of_the_certificate_bundle(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    authority: Authority,
+    secure_index: LocalIndex,
+    index: LocalIndex,
+    own_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """The new release keeps its bundle elsewhere, so the old one's path leads nowhere."""
+    home = clone()
+    bundle = home.site_packages / "certifi" / "cacert.pem"
+    bundle.write_text(bundle.read_text() + authority.certificate.read_text())
+    Distribution(
+        "certifi",
+        "3000.1",
+        {
+            "certifi/__init__.py": "from pathlib import Path\n"
+            "def where(): return str(Path(__file__).with_name('bundle.pem'))\n"
+            "def contents(): return Path(where()).read_text()\n",
+            "certifi/bundle.pem": bundle.read_text(),
+        },
+    ).wheel(own_folder)
+    home.pip_install("--no-deps", *WHEELS.glob("requests-2.32.5-*"))
+    names = ("certifi", "requests", "harmless")
+    project = locked_project(names, names)
+    text = project.pyproject.read_text()
+    project.pyproject.write_text(text.replace(index.url, secure_index.url))
+    lock = project.path / "poetry.lock"
+    lock.unlink()
+    environ = {
+        "POETRY_CACHE_DIR": str(tmp_path / "cache"),
+        "REQUESTS_CA_BUNDLE": "",
+        "CURL_CA_BUNDLE": "",
+    }
+    project.poetry(home, "lock", environ=environ).succeeded()
+
+    project.poetry(home, "install", venv=home.path, environ=environ).succeeded()
+
+    files = [request for request in secure_index.requests if request.endswith(".whl")]
+    assert [file.partition("-")[0] for file in files[-2:]] == [
+        "/files/certifi",
+        "/files/requests",
+    ]
+    assert version_of(home, "certifi") == "3000.1"
+
+
+# Environments that are no virtual environments.
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Where every user may look: pytest's directories are private."""
+    with tempfile.TemporaryDirectory(prefix="safe-install-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_poetry_in_the_system_python(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+) -> None:
+    """Guarded as everywhere, and with warnings about the system and about PATH."""
+    Distribution(
+        "tool",
+        "1.0",
+        {"tool.py": "def main(): pass\n"},
+        entry_points="[console_scripts]\ntool = tool:main\n",
+    ).wheel(own_folder)
+    prefix = open_directory / "usr"
+    environ = system_python(home.minor, prefix)
+    environ |= {"POETRY_VIRTUALENVS_CREATE": "false", "SHELL": "/bin/bash"}
+    system = with_poetry(home, prefix)
+    marker = prefix / "lib" / f"python{home.minor}" / "EXTERNALLY-MANAGED"
+    marker.write_text("[externally-managed]\nError=Ask the system.\n")
+    bad = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    good = locked_project(("tool",), ("tool",), name="good")
+    before = fingerprint(bad, system.site_packages)
+    managed = "POETRY_SAFE_INSTALL_EXTERNALLY_MANAGED"
+
+    refused = bad.poetry(system, "install", environ=environ)
+    not_here = good.poetry(system, "install", environ={**environ, managed: "refuse"})
+    refused.failed("would damage the Poetry that runs it", "packaging")
+    not_here.failed("belongs to the system", "EXTERNALLY-MANAGED")
+    assert fingerprint(bad, system.site_packages) == before
+
+    dry = good.poetry(system, "install", "--dry-run", environ=environ).succeeded()
+    assert "belongs to the system" not in dry.out
+    result = good.poetry(system, "install", environ=environ).succeeded()
+    shows(
+        result,
+        "belongs to the system",
+        "poetry config --local virtualenvs.create true",
+        f"These scripts are in {prefix}/bin, which is not on PATH: tool.",
+        f'export PATH="{prefix}/bin:$PATH"',
+    )
+    again = good.poetry(
+        system,
+        "install",
+        environ={**environ, managed: "allow", "PATH": f"{prefix}/bin:/usr/bin:/bin"},
+    ).succeeded()
+    assert "belongs to the system" not in again.out
+    assert "PATH" not in again.out
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0,
+    reason="needs to be root, to act as another user",
+)
+def test_poetry_in_the_user_site(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+) -> None:
+    """An ordinary user, who cannot write to the system's site-packages."""
+    prefix, base = open_directory / "usr", open_directory / "home" / ".local"
+    environ = system_python(home.minor, prefix)
+    site = base / "lib" / f"python{home.minor}" / "site-packages"
+    system = with_poetry(home, prefix, site)
+    (base / "bin").mkdir()
+    plain = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    other = locked_project(("harmless",), ("harmless",), name="other")
+    moved = []
+    for project in (plain, other):
+        path = open_directory / "home" / project.path.name
+        shutil.copytree(project.path, path)
+        moved.append(type(project)(path, project.environ))
+    user = 65534
+    subprocess.run(
+        ["chown", "-R", f"{user}:{user}", open_directory / "home"], check=True
+    )
+    places = open_directory / "home"
+    environ |= {
+        "HOME": str(places),
+        "POETRY_VIRTUALENVS_CREATE": "false",
+        "POETRY_CONFIG_DIR": str(places / "config"),
+        "POETRY_CACHE_DIR": str(places / "cache"),
+        "POETRY_DATA_DIR": str(places / "data"),
+        "POETRY_VIRTUALENVS_PATH": str(places / "environments"),
+    }
+    before = fingerprint(moved[0], site)
+
+    def install(project: Project) -> Result:
+        return project.poetry(
+            system,
+            *("install", "--no-root"),  # Poetry cannot install a root package there
+            environ=environ,
+            user=user,
+            group=user,
+            extra_groups=[],
+        )
+
+    install(moved[0]).failed("would damage the Poetry that runs it", "packaging")
+    assert fingerprint(moved[0], site) == before
+
+    install(moved[1]).succeeded()
+    assert list(site.glob("harmless-1.0.dist-info"))
+
+
+def test_an_environment_on_top_of_a_python_with_poetry(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+) -> None:
+    """What is installed there is not seen by the Poetry beneath, so nothing is refused."""
+    prefix = open_directory / "usr"
+    environ = system_python(home.minor, prefix)
+    system = with_poetry(home, prefix)
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    venv = open_directory / "venv"
+    options = ("--without-pip", "--system-site-packages")
+    subprocess.run(
+        [prefix / "bin" / "python", "-m", "venv", *options, venv],
+        check=True,
+        env={**os.environ, **environ},
+    )
+    before = fingerprint(project, system.site_packages)
+
+    project.poetry(system, "install", venv=venv, environ=environ).succeeded()
+
+    assert fingerprint(project, system.site_packages) == before
+    site = venv / "lib" / f"python{home.minor}" / "site-packages"
+    assert list(site.glob("packaging-24.1.dist-info"))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
+def test_every_version(
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+) -> None:
+    home = clone(version)
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    before = fingerprint(project, home.site_packages)
+
+    for command in ("install", "sync"):
+        project.poetry(home, command, venv=home.path).failed("would damage")
+        assert fingerprint(project, home.site_packages) == before
+    pin = {MODE: "pin"}
+    project.poetry(home, "sync", venv=home.path, environ=pin).succeeded()
+    home.pip_install("--no-deps", *WHEELS.glob("requests-2.32.5-*"))
+    newer = locked_project(("requests",), ("requests",), name="newer")
+
+    newer.poetry(home, "install", venv=home.path).succeeded()
+
+    assert version_of(home, "requests") > "2.32.5"
+    still_works(home, newer)

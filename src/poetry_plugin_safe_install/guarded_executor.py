@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ class OwnPackagesGuard:
             (requires for release in own.values() for requires in release.requires),
         )
         concerned = [
-            change
+            replace(change, over=change.over and self._holds(installed[name]))
             for name, change in changes.items()
             if name in own and self._reaches(installed[name])
         ]
@@ -153,6 +154,10 @@ class OwnPackagesGuard:
         if self._kept:
             self._kept.let_go()
             self._kept = None
+
+    def _holds(self, distribution: Distribution) -> bool:
+        place = os.path.realpath(str(distribution.locate_file("")))
+        return place in {os.path.realpath(path) for path in self._target.directories}
 
     def _reaches(self, distribution: Distribution) -> bool:
         """Whether what is done in the environment can be seen in place of this."""

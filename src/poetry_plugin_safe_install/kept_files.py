@@ -105,7 +105,7 @@ class KeptFiles:
         :param keep_pip: copies the pip that Poetry runs into a directory.
         """
         self._directory = Path(tempfile.mkdtemp(prefix="poetry-safe-install-"))
-        self._set_variable = False
+        self._variable = os.environ.get(CERTIFICATES_VARIABLE)
         import_extensions(distributions)
         sys.meta_path.insert(0, KeptModules(distributions))
         self._keep_certificates()
@@ -117,10 +117,11 @@ class KeptFiles:
         if not any(map(os.environ.get, (CERTIFICATES_VARIABLE, "CURL_CA_BUNDLE"))):
             kept = shutil.copy(DEFAULT_CA_BUNDLE_PATH, self._directory / "cacert.pem")
             os.environ[CERTIFICATES_VARIABLE] = str(kept)
-            self._set_variable = True
 
     def let_go(self) -> None:
         """The command has ended. The modules stay: the process is not quite over."""
-        if self._set_variable:
+        if self._variable is None:
             os.environ.pop(CERTIFICATES_VARIABLE, None)
+        else:
+            os.environ[CERTIFICATES_VARIABLE] = self._variable
         shutil.rmtree(self._directory, ignore_errors=True)

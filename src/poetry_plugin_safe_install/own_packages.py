@@ -59,10 +59,15 @@ class Release:
 
 @dataclass(frozen=True)
 class Change:
-    """What an operation would do to an own package; ``target`` is none if it removes."""
+    """What an operation would do to an own package.
+
+    ``target`` is none if it removes the package. ``over``: Poetry does not see that it
+    is installed, and would write over its files without removing them first.
+    """
 
     package: str
     target: Release | None
+    over: bool = False
 
 
 class Action(Enum):
@@ -175,6 +180,8 @@ def _harm_of(
     version = change.target.version
     if Version(version) < Version(own[change.package].version):
         return "downgraded"
+    if change.over and Version(version) != Version(own[change.package].version):
+        return "written over"
     refused = [str(requires) for requires in mine if not requires.accepts(version)]
     return f"changed, but {refused[0]}" if refused else ""
 

@@ -7,6 +7,7 @@ says which, and Poetry runs unprotected.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from functools import wraps
@@ -577,9 +578,20 @@ class TargetEnvironment:
 
     @property
     def directories(self) -> list[Path]:
-        """Where packages are installed, best first."""
+        """Where packages are installed.
+
+        ``Env.scheme_dict`` (Poetry 2.1) goes to the user's directories where those of
+        the system cannot be written to.
+        """
         env = self._command.env
-        return [Path(path) for path in (env.purelib, env.platlib, *env.fallbacks)]
+        found = [Path(path) for path in (env.purelib, env.platlib, *env.fallbacks)]
+        userbase, scripts = env.paths.get("userbase"), env.paths.get("scripts")
+        if userbase and scripts and not (self.path / "pyvenv.cfg").exists():
+            purelib = str(env.purelib)
+            if not all(os.access(path, os.W_OK) for path in (purelib, scripts)):
+                prefix = os.path.commonpath([scripts, purelib])
+                found.append(Path(purelib.replace(prefix, userbase)))
+        return found
 
     @property
     def script_directories(self) -> list[Path]:
@@ -642,7 +654,8 @@ class TargetEnvironment:
             removed = operation.job_type == "uninstall"
             if not operation.skipped:
                 target = None if removed else self._release(package, extras)
-                changes[package.name] = Change(package.name, target)
+                is_new = operation.job_type == "install"
+                changes[package.name] = Change(package.name, target, over=is_new)
         requirements = [
             requires
             for package in packages

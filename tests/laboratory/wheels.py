@@ -59,7 +59,8 @@ class Distribution:
         path = directory / f"{self._stem}-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
             for name, text in contents.items():
-                archive.writestr(name, text)
+                # The same bytes each time: Poetry's cache knows them by their address.
+                archive.writestr(zipfile.ZipInfo(name), text)
         return path
 
     def unpack(self, directory: Path) -> None:
