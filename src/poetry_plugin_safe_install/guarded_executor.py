@@ -135,6 +135,11 @@ class OwnPackagesGuard:
             else:
                 last.append(operation)
         self._warn([verdict for verdict in verdicts if verdict.action is Action.DO])
+        if last and (self._target.changes_nothing or self.io.is_verbose()):
+            names = ", ".join(operation.package.name for operation in last)
+            self.io.write_error_line(
+                f"<info>Poetry lives from these, they come last: {names}</info>"
+            )
         if last:
             self._keep_files({operation.package.name for operation in last})
         return poetry_compat.one_by_one_at_the_end(operations, last), None

@@ -77,14 +77,6 @@ INTERNALS = (
     Internal("poetry.utils.env", "EnvManager.build_venv"),
     Internal("poetry.utils.env", "EnvManager.remove_venv"),
     Internal("cleo.application", "Application.event_dispatcher"),
-    Internal("poetry.installation.installer", "Installer.executor"),
-    Internal("poetry.installation.installer", "Installer.is_dry_run"),
-    Internal("poetry.installation.executor", "Executor.execute"),
-    Internal("poetry.installation.operations.operation", "Operation.priority"),
-    Internal("poetry.installation.operations.operation", "Operation.skip"),
-    Internal("poetry.utils.env", "Env.fallbacks"),
-    Internal("poetry.utils.env", "Env.pip_embedded"),
-    Internal("poetry.utils.env", "Env.script_dirs"),
 )
 """What can be looked up in a module. What only an instance has is in ``_ON_INSTANCES``."""
 
@@ -115,11 +107,11 @@ class Protection(Protocol):
         """After every other listener."""
 
 
-def missing_internals() -> list[str]:
-    """Those of ``INTERNALS`` that this Poetry does not have."""
+def missing_internals(internals: Iterable[Internal] = INTERNALS) -> list[str]:
+    """Those that this Poetry does not have."""
     return [
         f"{internal.module}.{internal.name}"
-        for internal in INTERNALS
+        for internal in internals
         if not any(
             _has(internal.module, name)
             for name in (internal.name, internal.instead)
@@ -549,20 +541,47 @@ def give_environment(event: ConsoleCommandEvent, environment: Any) -> None:
 # Poetry's own packages: the environment that a command changes, and its operations.
 
 
-def changes_environment(event: ConsoleCommandEvent) -> bool:
-    """Whether the command has an installer for the project's environment.
+INTERNALS_OF_INSTALLERS = (
+    Internal("poetry.installation.installer", "Installer.executor"),
+    Internal("poetry.installation.installer", "Installer.is_dry_run"),
+    Internal("poetry.installation.executor", "Executor.execute"),
+    Internal("poetry.installation.operations.operation", "Operation.priority"),
+    Internal("poetry.installation.operations.operation", "Operation.skip"),
+    Internal("poetry.utils.env", "Env.fallbacks"),
+    Internal("poetry.utils.env", "Env.pip_embedded"),
+    Internal("poetry.utils.env", "Env.script_dirs"),
+    Internal("poetry.utils.env", "Env.paths"),
+)
+"""Looked up only where Poetry has its installer ready, since they take long to import."""
 
-    ``poetry self …`` works on Poetry's environment, and on purpose.
+
+def guard_environment(
+    event: ConsoleCommandEvent, guard: Callable[[TargetEnvironment], None]
+) -> None:
+    """Call ``guard`` with the environment that the command is about to change.
+
+    ``poetry self ...`` works on Poetry's environment, and on purpose: it is not called.
+
+    :raises SafeInstallError: what ``guard`` raises to end the command.
     """
     from poetry.console.commands.installer_command import InstallerCommand
     from poetry.console.commands.self.self_command import SelfCommand
 
+    from poetry_plugin_safe_install.errors import SafeInstallError
+
     command = event.command
-    return (
-        isinstance(command, InstallerCommand)
-        and not isinstance(command, SelfCommand)
-        and command._installer is not None
-    )
+    if not isinstance(command, InstallerCommand) or isinstance(command, SelfCommand):
+        return
+    absent = missing_internals(INTERNALS_OF_INSTALLERS)
+    if absent:
+        _warn(event.io, f"{', '.join(absent)} not found")
+        return
+    try:
+        guard(TargetEnvironment(event))
+    except SafeInstallError:
+        raise
+    except Exception as error:
+        _warn(event.io, f"{type(error).__name__}: {error}")
 
 
 class TargetEnvironment:
@@ -647,19 +666,22 @@ class TargetEnvironment:
         from poetry_plugin_safe_install.own_packages import Change
 
         packages = self._packages_after(operations)
-        extras = self._wanted_extras(packages, own)
+        dependencies = self._dependencies_of(packages)
+        extras = self._wanted_extras(dependencies, own)
+        releases = {
+            package.name: self._release(package, requires, extras)
+            for package, requires in zip(packages, dependencies, strict=True)
+        }
         changes: dict[str, Change] = {}
         for operation in operations:
             package = operation.package
             removed = operation.job_type == "uninstall"
             if not operation.skipped:
-                target = None if removed else self._release(package, extras)
+                target = None if removed else releases[package.name]
                 is_new = operation.job_type == "install"
                 changes[package.name] = Change(package.name, target, over=is_new)
         requirements = [
-            requires
-            for package in packages
-            for requires in self._release(package, extras).requires
+            requires for release in releases.values() for requires in release.requires
         ]
         return changes, [*self.requirements_of_project(), *requirements]
 
@@ -682,8 +704,6 @@ class TargetEnvironment:
             ).items()
         }
         touched = {operation.package.name for operation in operations}
-        locker = self._command.poetry.locker
-        locked = locker.locked_repository().packages if locker.is_locked() else []
         return [
             *(
                 operation.package
@@ -693,14 +713,31 @@ class TargetEnvironment:
             ),
             *(
                 package
-                for package in locked
+                for package in self._locked_packages
                 if package.name not in touched
                 and installed.get(package.name) == str(package.version)
             ),
         ]
 
+    @property
+    def _locked_packages(self) -> list[Package]:
+        locker = self._command.poetry.locker
+        return locker.locked_repository().packages if locker.is_locked() else []
+
+    def _dependencies_of(self, packages: list[Package]) -> list[list[Dependency]]:
+        """What each package requires.
+
+        ``Locker.locked_packages`` leaves it out, since what is locked needs no solving.
+        """
+        locked = {(one.name, one.version): one for one in self._locked_packages}
+        return [
+            package.requires
+            or locked.get((package.name, package.version), package).requires
+            for package in packages
+        ]
+
     def _wanted_extras(
-        self, packages: list[Package], own: Iterable[Requires]
+        self, dependencies: list[list[Dependency]], own: Iterable[Requires]
     ) -> dict[str, frozenset[str]]:
         """The extras of each package that any other, or the project, asks for."""
         wanted: dict[str, frozenset[str]] = {}
@@ -708,17 +745,17 @@ class TargetEnvironment:
             asked = wanted.get(requires.package, frozenset())
             wanted[requires.package] = asked | requires.extras
         project = self._command.poetry.package
-        for dependencies in (
-            project.all_requires,
-            *(package.requires for package in packages),
-        ):
-            for dependency in dependencies:
+        for required in (project.all_requires, *dependencies):
+            for dependency in required:
                 asked = wanted.get(dependency.name, frozenset())
                 wanted[dependency.name] = asked | dependency.extras
         return wanted
 
     def _release(
-        self, package: Package, extras: Mapping[str, frozenset[str]]
+        self,
+        package: Package,
+        dependencies: list[Dependency],
+        extras: Mapping[str, frozenset[str]],
     ) -> Release:
         from poetry_plugin_safe_install.own_packages import Release
 
@@ -729,7 +766,7 @@ class TargetEnvironment:
             tuple(
                 self._requires(
                     f"{package.name} {version}",
-                    package.requires,
+                    dependencies,
                     extras.get(package.name, frozenset()),
                 )
             ),

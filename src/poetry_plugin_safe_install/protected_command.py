@@ -23,6 +23,7 @@ from typing import Any
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
+from poetry_plugin_safe_install.commands import CHANGE_ENVIRONMENT
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.lock_modes import first_mode
@@ -178,8 +179,8 @@ class ProtectedCommand:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._need is Need.RUN:
             self._release()
-        elif poetry_compat.changes_environment(event):
-            self._guard_environment(poetry_compat.TargetEnvironment(event))
+        elif self._command.words[0] in CHANGE_ENVIRONMENT:
+            poetry_compat.guard_environment(event, self._guard_environment)
 
     def _guard_environment(self, target: poetry_compat.TargetEnvironment) -> None:
         from poetry_plugin_safe_install import guarded_executor
