@@ -48,3 +48,7 @@ class SelfChangeRefusedError(SafeInstallError):
 
 class TempDirectoryError(SafeInstallError):
     """No temporary directory is fit for isolated builds."""
+
+
+class ExternallyManagedError(SafeInstallError):
+    """The command would install into a Python that the system manages (PEP 668)."""

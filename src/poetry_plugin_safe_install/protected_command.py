@@ -10,8 +10,8 @@
 3. ``command_starts``: ahead of every listener. The environment is found or made, and
    locked before Poetry looks at what is installed there.
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
-   program starts next. Where a distribution may be built, the temporary directory is
-   made fit for it.
+   program starts next. What changes the environment is guarded from here on, and where
+   a distribution may be built the temporary directory is made fit for it.
 5. ``command_ended``: behind every listener. All is let go.
 
 Why nobody waits for ever: every command asks for the project, then the environment, then
@@ -66,10 +66,12 @@ if TYPE_CHECKING:
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
+    from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
     from poetry_plugin_safe_install.locks import Hold
     from poetry_plugin_safe_install.safe_install import SafeInstallCommand
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
+    from poetry_plugin_safe_install.system_environment import SystemEnvironment
 
 
 def protect(
@@ -124,6 +126,8 @@ class ProtectedCommand:
         self._depth = 0
         self._builds = ExitStack()
         """What is undone when the isolated builds of the command are over."""
+        self._watch: SystemEnvironment | None = None
+        self._guard: OwnPackagesGuard | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -293,6 +297,8 @@ class ProtectedCommand:
             self._release()
         if event.command.name in MAY_BUILD:
             self._prepare_builds(event)
+        if self._changes_environment:
+            poetry_compat.guard_environment(event, self._guard_environment)
 
     def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
         environment = poetry_compat.environment_of(event)
@@ -307,13 +313,28 @@ class ProtectedCommand:
             )
         )
 
+    def _guard_environment(self, target: poetry_compat.TargetEnvironment) -> None:
+        from poetry_plugin_safe_install import guarded_executor
+        from poetry_plugin_safe_install import system_environment
+
+        self._watch = system_environment.watch(
+            target, self._settings.externally_managed, os.environ
+        )
+        self._guard = guarded_executor.guard(
+            target, self._settings.on_self_change, self._command.arguments
+        )
+
     # 5. The command has ended, and every listener has been called.
 
     def command_ended(self) -> None:
         self._depth -= 1
-        if self._depth <= 0:  # else a command that this one called: ``publish --build``
-            self._builds.close()
-            self._release()
+        if self._depth > 0:
+            return  # a command that this one called: ``publish --build``
+        for part in (self._watch, self._guard):
+            if part:
+                part.command_ended()
+        self._builds.close()
+        self._release()
 
     # What the chapters share.
 

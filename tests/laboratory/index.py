@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    import ssl
+
     from pathlib import Path
 
     from typing_extensions import Self
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 class LocalIndex:
     """Serves every distribution in some folders, as PEP 503 and PEP 658 say."""
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, context: ssl.SSLContext | None = None) -> None:
+        """
+        :param context: serve over TLS with the certificate in it.
+        """
         index = self
+        self._scheme = "https" if context else "http"
         self._folders = folders
         self.requests: list[str] = []
 
@@ -46,11 +52,16 @@ class LocalIndex:
         self._root = uuid.uuid4().hex
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if context:
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{self._root}/simple"
+        port = self._server.server_address[1]
+        return f"{self._scheme}://127.0.0.1:{port}/{self._root}/simple"
 
     def __enter__(self) -> Self:
         self._thread.start()

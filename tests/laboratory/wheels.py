@@ -59,8 +59,14 @@ class Distribution:
         path = directory / f"{self._stem}-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
             for name, text in contents.items():
-                archive.writestr(zipfile.ZipInfo(name), text)  # always the same bytes
+                # The same bytes each time: Poetry's cache knows them by their address.
+                archive.writestr(zipfile.ZipInfo(name), text)
         return path
+
+    def unpack(self, directory: Path) -> None:
+        """Install it into a directory, as far as that goes without an installer."""
+        with zipfile.ZipFile(self.wheel(directory / "wheels")) as archive:
+            archive.extractall(directory)
 
     def sdist(self, directory: Path) -> Path:
         """Write an sdist whose files must bring their own pyproject.toml."""

@@ -1,0 +1,713 @@
+"""Real Poetrys that install into the very environment they are installed in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import ssl
+import subprocess
+import tempfile
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.index import LocalIndex
+from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import STAND_INS
+from tests.laboratory.poetries import WHEELS
+from tests.laboratory.poetries import download
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.prefixes import system_python
+from tests.laboratory.prefixes import with_poetry
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+    from tests.laboratory.projects import Result
+
+MODE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
+FAULTY = "2.2.1"
+"""A Poetry that does not survive packaging 24.1."""
+BOTH = tuple(dict.fromkeys((FAULTY, NEWEST)))
+OLD = ("packaging==24.1", "more-itertools==10.1.0", "requests==2.32.5")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wheels() -> None:
+    """The releases that lock files of these tests hold, beside those of Poetry."""
+    for requirement in OLD:
+        name, version = requirement.replace("-", "_").split("==")
+        if not list(WHEELS.glob(f"{name}-{version}-*")):
+            download(poetry_home(protected=False).python, requirement)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Callable[..., PoetryHome]:
+    """A Poetry that the test may damage."""
+
+    def new(version: str = NEWEST, *, protected: bool = True) -> PoetryHome:
+        name = f"home-{version}-{protected}"
+        return poetry_home(version, protected=protected).clone(tmp_path / name)
+
+    return new
+
+
+@dataclass(frozen=True)
+class Case:
+    """A lock file that would damage Poetry.
+
+    ``locked`` are the versions in it, ``accepted`` what the project says it requires.
+    """
+
+    command: str
+    locked: tuple[str, ...]
+    accepted: tuple[str, ...]
+    row: tuple[str, ...]
+
+
+OLDER_PACKAGING = Case(
+    "install",
+    ("packaging==24.1", "harmless"),
+    ("packaging>=24", "harmless"),
+    ("packaging", "24.1", "downgraded", "requires packaging>="),
+)
+OLDER_MORE_ITERTOOLS = Case(
+    "install",
+    ("more-itertools==10.1.0", "harmless"),
+    ("more-itertools>=10", "harmless"),
+    ("more-itertools", "10.1.0", "downgraded", "requires more-itertools"),
+)
+NOTHING_OF_POETRY = Case(
+    "sync",
+    ("harmless",),
+    ("harmless",),
+    ("virtualenv", "removed", "requires virtualenv>="),
+)
+CASES = (OLDER_PACKAGING, OLDER_MORE_ITERTOOLS, NOTHING_OF_POETRY)
+
+
+@pytest.fixture
+def harmless(own_folder: Path) -> Distribution:
+    harmless = Distribution("harmless", "1.0", {"harmless.py": ""})
+    harmless.wheel(own_folder)
+    return harmless
+
+
+@pytest.fixture
+def locked_project(
+    new_project: Callable[..., Project], harmless: Distribution
+) -> Callable[..., Project]:
+    """A project whose lock file holds other versions than the best that it accepts."""
+
+    def new(
+        locked: tuple[str, ...], accepted: tuple[str, ...], name: str = "demo"
+    ) -> Project:
+        plain = poetry_home(protected=False)
+        project = new_project(name, name=name, dependencies=locked)
+        # Else what Poetry requires could not be locked as it is installed.
+        python = f">={DEFAULT_PYTHON},<4.0"
+        text = project.pyproject.read_text().replace(">=3.10", python)
+        project.pyproject.write_text(text)
+        project.poetry(plain, "lock").succeeded()
+        for one, other in zip(locked, accepted, strict=True):
+            text = text.replace(f'"{one}"', f'"{other}"')
+        project.pyproject.write_text(text)
+        project.poetry(plain, "lock").succeeded()
+        return project
+
+    return new
+
+
+def fingerprint(project: Project, *directories: Path) -> dict[str, str]:
+    """All that a refused command must leave alone, but for compiled files."""
+    files = [project.pyproject, project.path / "poetry.lock"]
+    for directory in directories:
+        files += [
+            file
+            for file in sorted(directory.rglob("*"))
+            if file.is_file() and file.suffix != ".pyc"
+        ]
+    return {
+        str(file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if file.exists()
+    }
+
+
+def version_of(home: PoetryHome, name: str) -> str:
+    found = [
+        path.name.removesuffix(".dist-info").split("-")[1]
+        for path in home.site_packages.glob(f"{name.replace('-', '_')}-*.dist-info")
+    ]
+    return found[0] if found else ""
+
+
+def still_works(home: PoetryHome, project: Project) -> None:
+    for command in ("--version", "lock", "install"):
+        project.poetry(home, command, venv=home.path).succeeded()
+
+
+def shows(result: Result, *texts: str) -> None:
+    flat = " ".join(result.out.split())
+    for text in texts:
+        assert text in flat, result.out
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row[0])
+def test_refuse(
+    case: Case,
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    harmless: Distribution,
+) -> None:
+    home = clone(version)
+    project = locked_project(case.locked, case.accepted)
+    before = fingerprint(project, home.site_packages, home.path / "bin")
+
+    result = project.poetry(home, case.command, venv=home.path)
+
+    result.failed(*case.row, "pipx install poetry", "--lock")
+    assert f"{MODE}=pin poetry" in result.out or "--on-self-change pin" in result.out
+    assert result.code == 1
+    assert fingerprint(project, home.site_packages, home.path / "bin") == before
+    still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row[0])
+def test_pin(
+    case: Case,
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+) -> None:
+    home = clone(version)
+    project = locked_project(case.locked, case.accepted)
+    name = case.row[0]
+    installed = version_of(home, name)
+    pin = {MODE: "pin"}
+
+    result = project.poetry(home, case.command, venv=home.path, environ=pin)
+
+    shows(
+        result.succeeded(), "Left as they are", f"- {name} {installed}:", case.row[-1]
+    )
+    assert result.out.index("Left as") > result.out.index("Installing the current")
+    assert version_of(home, name) == installed
+    assert version_of(home, "harmless") == "1.0"
+    assert version_of(home, "demo") == "0.0.0"
+    for command in ("--version", "lock", case.command):
+        project.poetry(home, command, venv=home.path, environ=pin).succeeded()
+
+
+@pytest.mark.parametrize(
+    ("case", "version"),
+    [
+        (OLDER_PACKAGING, FAULTY),
+        (OLDER_PACKAGING, NEWEST),
+        (NOTHING_OF_POETRY, NEWEST),
+        # It runs pip for each package, which takes minutes.
+        pytest.param(NOTHING_OF_POETRY, FAULTY, marks=pytest.mark.matrix),
+    ],
+)
+def test_allow_and_unprotected(
+    case: Case,
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+) -> None:
+    """F6, F7: what comes of it, without the plugin and where the user wants it."""
+    project = locked_project(case.locked, case.accepted)
+    allow = {MODE: "allow", "POETRY_INSTALLER_BUILTIN_UNINSTALL": "true"}
+    results = []
+    for protected in (False, True):
+        home = clone(version, protected=protected)
+        results.append(
+            project.poetry(home, case.command, venv=home.path, environ=allow)
+        )
+        if case is NOTHING_OF_POETRY:
+            assert not version_of(home, "poetry")
+        else:
+            assert version_of(home, "packaging") == "24.1"
+        if case is OLDER_PACKAGING and version == FAULTY:
+            project.poetry(home, "--version").failed("No module named")
+
+    assert version_of(home, "demo") == "0.0.0"
+    unprotected, allowed = results
+    # Without protection it stumbles when it has removed the pip it removes with.
+    assert unprotected.code == 0 or case is NOTHING_OF_POETRY
+    allowed.succeeded()
+    assert "damage" not in unprotected.out
+    shows(allowed, "This will damage the Poetry that runs", *case.row)
+
+
+def test_pin_is_refused_where_a_requirement_does_not_accept_it(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+) -> None:
+    Distribution("cattle", "1.0", requires=("packaging<25",)).wheel(own_folder)
+    home = clone()
+    for project, requirer in (
+        (locked_project(("cattle",), ("cattle",), "a"), "cattle 1.0"),
+        (locked_project(("packaging<25",), ("packaging<25",), "b"), "the project b"),
+    ):
+        before = fingerprint(project, home.site_packages)
+
+        refused = project.poetry(home, "install", venv=home.path)
+        pinned = project.poetry(home, "install", venv=home.path, environ={MODE: "pin"})
+
+        reason = f"{requirer} requires packaging ("
+        refused.failed('"pin" would not do', reason)
+        pinned.failed("cannot stay at", reason)
+        assert fingerprint(project, home.site_packages) == before
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_commands_that_write_the_project_are_refused_whole(
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+) -> None:
+    home = clone(version)
+    project = locked_project(
+        ("packaging==24.1", "harmless"), ("packaging<25", "harmless")
+    )
+    fresh = locked_project(("harmless",), ("harmless",), name="fresh")
+    for one, arguments in (
+        (fresh, ["add", "packaging<25"]),
+        (fresh, ["add", "--group", "dev", "more-itertools<10.5"]),
+        (project, ["update"]),
+        (project, ["remove", "packaging"]),
+        (project, ["install", "--sync"]),
+    ):
+        before = fingerprint(one, home.site_packages)
+
+        result = one.poetry(home, *arguments, venv=home.path)
+
+        result.failed("would damage the Poetry that runs it")
+        assert fingerprint(one, home.site_packages) == before, arguments
+
+
+def test_a_project_without_lock_file_gets_none(
+    clone: Callable[..., PoetryHome], new_project: Callable[..., Project]
+) -> None:
+    home = clone()
+    project = new_project(dependencies=("packaging<25",))
+    before = fingerprint(project, home.site_packages)
+
+    project.poetry(home, "install", venv=home.path).failed("downgraded")
+
+    assert fingerprint(project, home.site_packages) == before
+
+
+def test_settings(
+    home: PoetryHome, new_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    variable = "POETRY_SAFE_INSTALL_EXTERNALLY_MANAGED"
+    project = new_project()
+    for name, value, allowed in (
+        (MODE, "perhaps", '"refuse", "pin", "allow"'),
+        (variable, "pin", '"warn", "refuse", "allow"'),
+    ):
+        result = project.poetry(home, "install", environ={name: value})
+        result.failed(name, f'must be one of {allowed}, but is "{value}"')
+    with project.pyproject.open("a") as file:
+        file.write('[tool.poetry-plugin-safe-install]\non-self-change = "no"\n')
+    project.poetry(home, "install").failed(
+        "on-self-change of [tool.poetry-plugin-safe-install]", 'but is "no"'
+    )
+
+
+@pytest.mark.parametrize("mode", ["refuse", "pin", "allow"])
+def test_dry_run_shows_the_verdict(
+    mode: str, clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+) -> None:
+    home = clone()
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    before = fingerprint(project, home.site_packages)
+
+    result = project.poetry(
+        home, "install", "--dry-run", venv=home.path, environ={MODE: mode}
+    )
+
+    assert result.code == (1 if mode == "refuse" else 0), result.out
+    shows(
+        result,
+        "Installing harmless (1.0)",
+        {
+            "refuse": "would damage",
+            "pin": "Left as they are",
+            "allow": "will damage",
+        }[mode],
+    )
+    assert fingerprint(project, home.site_packages) == before
+
+
+def test_upgrades_come_last_and_one_by_one(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+) -> None:
+    Distribution("zzz", "1.0").wheel(own_folder)
+    home = clone()
+    for old in ("requests-2.32.5", "more_itertools-10.1.0"):
+        home.pip_install("--no-deps", *WHEELS.glob(f"{old}-*"))
+    project = locked_project(
+        ("requests", "more-itertools", "zzz"), ("requests", "more-itertools", "zzz")
+    )
+
+    result = project.poetry(home, "install", venv=home.path).succeeded()
+
+    order = [
+        line.split()[2] for line in result.out.splitlines() if line.startswith("  - ")
+    ]
+    assert order == ["zzz", "more-itertools", "requests"], result.out
+    still_works(home, project)
+
+
+def test_poetry_upgrades_itself_with_all_it_needs(
+    clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+) -> None:
+    """After that a root package with a build script is still built."""
+    poetry_home(NEWEST, protected=False)  # its wheels are in the index
+    home = clone(FAULTY)
+    wanted = (f"poetry=={NEWEST}", "harmless")
+    project = locked_project(wanted, wanted)
+    with project.pyproject.open("a") as file:
+        file.write('[tool.poetry.build]\nscript = "build.py"\n')
+    (project.path / "build.py").write_text(
+        "from pathlib import Path\nPath('src/demo/built.py').touch()\n"
+    )
+    project.poetry(poetry_home(protected=False), "lock").succeeded()
+
+    result = project.poetry(home, "install", venv=home.path).succeeded()
+
+    steps = [line for line in result.out.splitlines() if line.startswith("  - ")]
+    own = [place for place, line in enumerate(steps) if "Updating" in line]
+    assert own == list(range(min(own), len(steps))), result.out
+    assert version_of(home, "poetry") == NEWEST
+    assert (project.path / "src" / "demo" / "built.py").exists()
+    shows(project.poetry(home, "--version"), NEWEST)
+    still_works(home, project)
+
+
+def test_a_plugin_is_developed_in_its_own_environment(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """It is installed anew, with other requirements than those it was installed with."""
+    Distribution("tables", "1.0").wheel(own_folder)
+    Distribution("tables", "2.0").wheel(own_folder)
+    home = clone()
+    name = "poetry-plugin-show"
+    entry = (
+        '[project.entry-points."poetry.application.plugin"]\n'
+        'show = "poetry_plugin_show:Show"\n'
+    )
+    code = (
+        "from poetry.plugins.application_plugin import ApplicationPlugin\n"
+        "class Show(ApplicationPlugin):\n"
+        "    def activate(self, application): print('shown')\n"
+    )
+    for tables in ("1.0", "2.0"):
+        wanted = (f"tables=={tables}", f"poetry=={NEWEST}")
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        project = locked_project(wanted, wanted, name=name)
+        (project.path / "src" / "poetry_plugin_show" / "__init__.py").write_text(code)
+        text = project.pyproject.read_text().replace(
+            "[tool.poetry]", f"{entry}\n[tool.poetry]", 1
+        )
+        project.pyproject.write_text(text)
+        project.poetry(poetry_home(protected=False), "lock").succeeded()
+
+        project.poetry(home, "install", venv=home.path).succeeded()
+
+        shows(project.poetry(home, "about", venv=home.path), "shown")
+        assert version_of(home, "tables") == tables
+
+    result = project.poetry(home, "sync", venv=home.path)
+
+    result.failed("poetry-plugin-safe-install", "removed")
+    assert f"{name} " not in result.out.partition("would be")[2]
+
+
+def test_poetry_in_an_environment_of_its_own_is_none_the_wiser(
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    locked_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+) -> None:
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    outputs = [
+        project.poetry(one, "install", venv=new_venv(str(number))).succeeded().out
+        for number, one in enumerate((plain_home, home))
+    ]
+    assert outputs[0] == outputs[1]
+
+    imported = project.poetry(
+        home, "install", venv=new_venv("2"), environ={"PYTHONPROFILEIMPORTTIME": "1"}
+    ).succeeded()
+    assert "guarded_executor" in imported.out
+    for module in ("own_packages", "kept_files"):
+        assert f"poetry_plugin_safe_install.{module}" not in imported.out
+
+
+# A certificate bundle that is replaced while it is needed.
+
+
+@dataclass(frozen=True)
+class Authority:
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate of this machine for itself, which no real bundle holds."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl: install the package openssl")
+    certificate, key = tmp_path / "authority.pem", tmp_path / "authority.key"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    return Authority(certificate, key)
+
+
+@pytest.fixture
+def secure_index(authority: Authority, own_folder: Path) -> Iterator[LocalIndex]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate, authority.key)
+    with LocalIndex(own_folder, WHEELS, STAND_INS, context=context) as index:
+        yield index
+
+
+def test_upgrade_of_the_certificate_bundle(
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+    authority: Authority,
+    secure_index: LocalIndex,
+    index: LocalIndex,
+    own_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """The new release keeps its bundle elsewhere, so the old one's path leads nowhere."""
+    home = clone()
+    bundle = home.site_packages / "certifi" / "cacert.pem"
+    bundle.write_text(bundle.read_text() + authority.certificate.read_text())
+    Distribution(
+        "certifi",
+        "3000.1",
+        {
+            "certifi/__init__.py": "from pathlib import Path\n"
+            "def where(): return str(Path(__file__).with_name('bundle.pem'))\n"
+            "def contents(): return Path(where()).read_text()\n",
+            "certifi/bundle.pem": bundle.read_text(),
+        },
+    ).wheel(own_folder)
+    home.pip_install("--no-deps", *WHEELS.glob("requests-2.32.5-*"))
+    names = ("certifi", "requests", "harmless")
+    project = locked_project(names, names)
+    text = project.pyproject.read_text()
+    project.pyproject.write_text(text.replace(index.url, secure_index.url))
+    lock = project.path / "poetry.lock"
+    lock.unlink()
+    environ = {
+        "POETRY_CACHE_DIR": str(tmp_path / "cache"),
+        "REQUESTS_CA_BUNDLE": "",
+        "CURL_CA_BUNDLE": "",
+    }
+    project.poetry(home, "lock", environ=environ).succeeded()
+
+    project.poetry(home, "install", venv=home.path, environ=environ).succeeded()
+
+    files = [request for request in secure_index.requests if request.endswith(".whl")]
+    assert [file.partition("-")[0] for file in files[-2:]] == [
+        "/files/certifi",
+        "/files/requests",
+    ]
+    assert version_of(home, "certifi") == "3000.1"
+
+
+# Environments that are no virtual environments.
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Where every user may look: pytest's directories are private."""
+    with tempfile.TemporaryDirectory(prefix="safe-install-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_poetry_in_the_system_python(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+    own_folder: Path,
+) -> None:
+    """Guarded as everywhere, and with warnings about the system and about PATH."""
+    Distribution(
+        "tool",
+        "1.0",
+        {"tool.py": "def main(): pass\n"},
+        entry_points="[console_scripts]\ntool = tool:main\n",
+    ).wheel(own_folder)
+    prefix = open_directory / "usr"
+    environ = system_python(home.minor, prefix)
+    environ |= {"POETRY_VIRTUALENVS_CREATE": "false", "SHELL": "/bin/bash"}
+    system = with_poetry(home, prefix)
+    marker = prefix / "lib" / f"python{home.minor}" / "EXTERNALLY-MANAGED"
+    marker.write_text("[externally-managed]\nError=Ask the system.\n")
+    bad = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    good = locked_project(("tool",), ("tool",), name="good")
+    before = fingerprint(bad, system.site_packages)
+    managed = "POETRY_SAFE_INSTALL_EXTERNALLY_MANAGED"
+
+    refused = bad.poetry(system, "install", environ=environ)
+    not_here = good.poetry(system, "install", environ={**environ, managed: "refuse"})
+    refused.failed("would damage the Poetry that runs it", "packaging")
+    not_here.failed("belongs to the system", "EXTERNALLY-MANAGED")
+    assert fingerprint(bad, system.site_packages) == before
+
+    dry = good.poetry(system, "install", "--dry-run", environ=environ).succeeded()
+    assert "belongs to the system" not in dry.out
+    result = good.poetry(system, "install", environ=environ).succeeded()
+    shows(
+        result,
+        "belongs to the system",
+        "poetry config --local virtualenvs.create true",
+        f"These scripts are in {prefix}/bin, which is not on PATH: tool.",
+        f'export PATH="{prefix}/bin:$PATH"',
+    )
+    again = good.poetry(
+        system,
+        "install",
+        environ={**environ, managed: "allow", "PATH": f"{prefix}/bin:/usr/bin:/bin"},
+    ).succeeded()
+    assert "belongs to the system" not in again.out
+    assert "PATH" not in again.out
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0,
+    reason="needs to be root, to act as another user",
+)
+def test_poetry_in_the_user_site(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+) -> None:
+    """An ordinary user, who cannot write to the system's site-packages."""
+    prefix, base = open_directory / "usr", open_directory / "home" / ".local"
+    environ = system_python(home.minor, prefix)
+    site = base / "lib" / f"python{home.minor}" / "site-packages"
+    system = with_poetry(home, prefix, site)
+    (base / "bin").mkdir()
+    plain = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    other = locked_project(("harmless",), ("harmless",), name="other")
+    moved = []
+    for project in (plain, other):
+        path = open_directory / "home" / project.path.name
+        shutil.copytree(project.path, path)
+        moved.append(type(project)(path, project.environ))
+    user = 65534
+    subprocess.run(
+        ["chown", "-R", f"{user}:{user}", open_directory / "home"], check=True
+    )
+    places = open_directory / "home"
+    environ |= {
+        "HOME": str(places),
+        "POETRY_VIRTUALENVS_CREATE": "false",
+        "POETRY_CONFIG_DIR": str(places / "config"),
+        "POETRY_CACHE_DIR": str(places / "cache"),
+        "POETRY_DATA_DIR": str(places / "data"),
+        "POETRY_VIRTUALENVS_PATH": str(places / "environments"),
+    }
+    before = fingerprint(moved[0], site)
+
+    def install(project: Project) -> Result:
+        return project.poetry(
+            system,
+            *("install", "--no-root"),  # Poetry cannot install a root package there
+            environ=environ,
+            user=user,
+            group=user,
+            extra_groups=[],
+        )
+
+    install(moved[0]).failed("would damage the Poetry that runs it", "packaging")
+    assert fingerprint(moved[0], site) == before
+
+    install(moved[1]).succeeded()
+    assert list(site.glob("harmless-1.0.dist-info"))
+
+
+def test_an_environment_on_top_of_a_python_with_poetry(
+    open_directory: Path,
+    home: PoetryHome,
+    locked_project: Callable[..., Project],
+) -> None:
+    """What is installed there is not seen by the Poetry beneath, so nothing is refused."""
+    prefix = open_directory / "usr"
+    environ = system_python(home.minor, prefix)
+    system = with_poetry(home, prefix)
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    venv = open_directory / "venv"
+    options = ("--without-pip", "--system-site-packages")
+    subprocess.run(
+        [prefix / "bin" / "python", "-m", "venv", *options, venv],
+        check=True,
+        env={**os.environ, **environ},
+    )
+    before = fingerprint(project, system.site_packages)
+
+    project.poetry(system, "install", venv=venv, environ=environ).succeeded()
+
+    assert fingerprint(project, system.site_packages) == before
+    site = venv / "lib" / f"python{home.minor}" / "site-packages"
+    assert list(site.glob("packaging-24.1.dist-info"))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
+def test_every_version(
+    version: str,
+    clone: Callable[..., PoetryHome],
+    locked_project: Callable[..., Project],
+) -> None:
+    home = clone(version)
+    project = locked_project(OLDER_PACKAGING.locked, OLDER_PACKAGING.accepted)
+    before = fingerprint(project, home.site_packages)
+
+    for command in ("install", "sync"):
+        project.poetry(home, command, venv=home.path).failed("would damage")
+        assert fingerprint(project, home.site_packages) == before
+    pin = {MODE: "pin"}
+    project.poetry(home, "sync", venv=home.path, environ=pin).succeeded()
+    home.pip_install("--no-deps", *WHEELS.glob("requests-2.32.5-*"))
+    newer = locked_project(("requests",), ("requests",), name="newer")
+
+    newer.poetry(home, "install", venv=home.path).succeeded()
+
+    assert version_of(home, "requests") > "2.32.5"
+    still_works(home, newer)
