@@ -15,6 +15,22 @@ REPEAT = 10.0
 """Seconds between two lines where the output is no terminal."""
 
 
+def who_holds(holders: list[Holder]) -> str:
+    holder = str(holders[0]) if holders else "another command"
+    return f"{holder} and {len(holders) - 1} more" if len(holders) > 1 else holder
+
+
+def waiting_text(
+    lock: Lock, holders: list[Holder], waited: float, timeout: float | None
+) -> str:
+    """What is waited for, who holds it, since when, and how long."""
+    limit = "for ever" if timeout is None else f"{timeout:.0f} s at most"
+    return (
+        f"Waiting for {lock.guards}, held by {who_holds(holders)}:"
+        f" {waited:.0f} s so far, {limit}"
+    )
+
+
 class WaitMessage:
     """Tells on stderr what is waited for, who holds it, since when, and how long.
 
@@ -30,16 +46,12 @@ class WaitMessage:
     def __call__(
         self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
     ) -> None:
-        holder = str(holders[0]) if holders else "another command"
-        if len(holders) > 1:
-            holder += f" and {len(holders) - 1} more"
-        self.waited_for = holder
+        self.waited_for = who_holds(holders)
         in_place = self._io.error_output.is_decorated()
         if not in_place and waited < self._next:
             return
         self._next = waited + REPEAT
-        limit = "for ever" if timeout is None else f"{timeout:.0f} s at most"
-        text = f"Waiting for {lock.guards}, held by {holder}: {waited:.0f} s so far, {limit}"
+        text = waiting_text(lock, holders, waited, timeout)
         if in_place:
             self._io.write_error(f"\r\x1b[2K<comment>{text}</comment>")
         else:
