@@ -23,6 +23,7 @@ from typing import Any
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
+from poetry_plugin_safe_install.commands import MAY_BUILD
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.lock_modes import first_mode
@@ -112,6 +113,7 @@ class ProtectedCommand:
             return  # Poetry will say what is wrong with the file
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
+                self._share_builds()
                 try:
                     self._plugins.settle(requires)
                 except Exception as error:  # Poetry could not install the plugins
@@ -174,6 +176,7 @@ class ProtectedCommand:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._need is Need.RUN:
             self._release()
+        self._share_builds()
 
     # 5. The command has ended, and every listener has been called.
 
@@ -181,6 +184,12 @@ class ProtectedCommand:
         self._release()
 
     # What the chapters share.
+
+    def _share_builds(self) -> None:
+        if self._command.words[0] in MAY_BUILD:
+            from poetry_plugin_safe_install.shared_builds import share_builds
+
+            share_builds(self._command, self._settings.lock_timeout)
 
     @property
     def _mode(self) -> Mode | None:
