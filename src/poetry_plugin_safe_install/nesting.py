@@ -10,24 +10,30 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 from pathlib import Path
 
 
 VARIABLE = "_POETRY_SAFE_INSTALL_HELD"
 
+_LOCK = threading.Lock()
+"""Several threads of a command may build at once."""
+
 
 def announce(path: Path) -> None:
     """Name a lock that this process holds, for the processes it starts."""
-    _store([*_entries(), (str(path), os.getpid())])
+    with _LOCK:
+        _store([*_entries(), (str(path), os.getpid())])
 
 
 def withdraw(path: Path) -> None:
     """This process does not hold the lock any more."""
-    entries = _entries()
-    if (entry := (str(path), os.getpid())) in entries:
-        entries.remove(entry)
-    _store(entries)
+    with _LOCK:
+        entries = _entries()
+        if (entry := (str(path), os.getpid())) in entries:
+            entries.remove(entry)
+        _store(entries)
 
 
 def among_siblings(path: Path) -> Path:

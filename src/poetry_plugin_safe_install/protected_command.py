@@ -168,6 +168,7 @@ class ProtectedCommand:
         made = False
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
+                self._share_builds()
                 made = self._plugins.settle(requires)
                 self._command.forget_project()
             poetry_compat.without_project_plugins()
@@ -297,6 +298,7 @@ class ProtectedCommand:
             self._release()
         if event.command.name in MAY_BUILD:
             self._prepare_builds(event)
+        self._share_builds()
         if self._changes_environment:
             poetry_compat.guard_environment(event, self._guard_environment)
 
@@ -337,6 +339,12 @@ class ProtectedCommand:
         self._release()
 
     # What the chapters share.
+
+    def _share_builds(self) -> None:
+        if self._command.words[0] in MAY_BUILD:
+            from poetry_plugin_safe_install.shared_builds import share_builds
+
+            share_builds(self._command, self._settings)
 
     @property
     def _mode(self) -> Mode | None:

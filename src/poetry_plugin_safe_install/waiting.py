@@ -45,7 +45,7 @@ class WaitMessage:
         if not self._columns and waited < self._next:
             return
         self._next = waited + REPEAT
-        text = _text(lock, holders, waited, timeout)
+        text = waiting_text(lock, holders, waited, timeout)
         if self._columns:
             self._replace(text)
         else:
@@ -85,9 +85,10 @@ def waiting(io: IO, what: str) -> Iterator[WaitMessage]:
         message.done()
 
 
-def _text(
+def waiting_text(
     lock: Lock, holders: list[Holder], waited: float, timeout: float | None
 ) -> str:
+    """What is waited for, who holds it, since when, and how long."""
     holder = str(holders[0]) if holders else "another command"
     if len(holders) > 1:
         holder += f" and {len(holders) - 1} more"
