@@ -220,30 +220,44 @@ def successors(state: State, programs: tuple[tuple[Step, ...], ...]) -> list[Sta
     return found
 
 
-@pytest.mark.parametrize("kill", [False, True], ids=["", "with a kill"])
-def test_model_nobody_waits_for_ever_and_writers_are_alone(kill: bool) -> None:
-    commands = 2 if kill else 3
-    chosen = PROGRAMS
-    looked_at = 0
-    for programs in itertools.combinations_with_replacement(chosen, commands):
-        start = State((0,) * commands, (False,) * commands)
-        seen, waiting = {start}, [start]
-        while waiting:
-            state = waiting.pop()
-            looked_at += 1
-            holds = state.holds(programs)
-            for lock in ("project", "environment", "build-a", "build-b"):
-                modes = [held[lock] for held in holds if lock in held]
-                assert EXCLUSIVE not in modes or len(modes) == 1
-            following = successors(state, programs)
-            done = all(
-                dead or at == len(steps)
-                for at, dead, steps in zip(state.at, state.dead, programs, strict=True)
-            )
-            assert following or done, (state, programs)  # else a deadlock
-            if kill and not any(state.dead):
-                following.append(State(state.at, (True, False)))
-            new = [state for state in following if state not in seen]
-            seen.update(new)
-            waiting += new
-    assert looked_at > 1000
+def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
+    """What can go wrong with these commands at once, over all interleavings.
+
+    :param kill: whether the first of them may be killed at any moment.
+    """
+    start = State((0,) * len(programs), (False,) * len(programs))
+    seen, waiting = {start}, [start]
+    problems = set()
+    while waiting:
+        state = waiting.pop()
+        for lock in ("project", "environment", "build-a", "build-b"):
+            modes = [held[lock] for held in state.holds(programs) if lock in held]
+            if EXCLUSIVE in modes and len(modes) > 1:
+                problems.add("a writer is not alone")
+        following = successors(state, programs)
+        done = all(
+            dead or at == len(steps)
+            for at, dead, steps in zip(state.at, state.dead, programs, strict=True)
+        )
+        if not following and not done:
+            problems.add("everybody waits")
+        if kill and not any(state.dead):
+            following.append(State(state.at, (True, *state.dead[1:])))
+        new = [state for state in following if state not in seen]
+        seen.update(new)
+        waiting += new
+    return problems
+
+
+@pytest.mark.parametrize("commands", [2, 3])
+def test_model_nobody_waits_for_ever_and_writers_are_alone(commands: int) -> None:
+    for programs in itertools.combinations_with_replacement(PROGRAMS, commands):
+        assert not explore(programs, kill=commands == 2), programs
+
+
+def test_model_sees_what_is_wrong() -> None:
+    """Asking in another order, or for more while holding, is found to be a deadlock."""
+    first = (take("project", EXCLUSIVE), take("environment", EXCLUSIVE))
+    assert explore((first, first[::-1]), kill=False) == {"everybody waits"}
+    upgrade = (take("project", SHARED), take("project", EXCLUSIVE))
+    assert "everybody waits" in explore((upgrade, upgrade), kill=False)

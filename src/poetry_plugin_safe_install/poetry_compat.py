@@ -306,14 +306,13 @@ class StartingCommand:
                 words += tokens
             elif not token.startswith("-"):
                 words.append(token)
-        return words
+        return words or ["list"]
 
     @property
     def line(self) -> str:
         """The command as the user might have typed it, for those who wait for it."""
-        name = self.words[0]
-        tokens = [token for token in self._tokens if token != "--"]
-        return " ".join(["poetry", *tokens[tokens.index(name) :][:6]])
+        arguments = [token for token in self.arguments if token != "--"]
+        return " ".join(["poetry", *arguments[:6]])
 
     @property
     def arguments(self) -> list[str]:
@@ -537,29 +536,33 @@ def watch_environments(
     building: Callable[[Path], AbstractContextManager[None]],
     removing: Callable[[Path], AbstractContextManager[None]],
 ) -> None:
-    """Have these entered around all making and removing of virtual environments.
+    """Have these entered around the making and removing of the user's environments.
 
-    ``EnvManager.build_venv`` and ``remove_venv`` are class methods whose first argument
-    is the path.
+    ``EnvManager.create_venv`` makes them with ``self.build_venv(path, …)``; isolated
+    environments are made with ``EnvManager.build_venv`` and do not matter here.
     """
     from poetry.utils.env import EnvManager
 
-    for name, around in (("build_venv", building), ("remove_venv", removing)):
-        original = getattr(EnvManager, name)
+    create, remove = EnvManager.create_venv, EnvManager.remove_venv
+    if hasattr(create, "_watched"):
+        return
 
-        def watched(
-            cls: type,
-            /,
-            path: Path,
-            *args: Any,
-            _around: Any = around,
-            _original: Any = original,
-            **kwargs: Any,
-        ) -> Any:
-            with _around(Path(path)):
-                return _original(path, *args, **kwargs)
+    @wraps(create)
+    def create_venv(manager: EnvManager, *args: Any, **kwargs: Any) -> Any:
+        def build_venv(path: Path, *args: Any, **kwargs: Any) -> Any:
+            with building(Path(path)):
+                return type(manager).build_venv(path, *args, **kwargs)
 
-        setattr(EnvManager, name, classmethod(watched))
+        vars(manager).setdefault("build_venv", build_venv)
+        return create(manager, *args, **kwargs)
+
+    def remove_venv(cls: type, /, path: Path) -> None:
+        with removing(Path(path)):
+            remove(path)
+
+    create_venv._watched = True  # type: ignore[attr-defined]
+    setattr(EnvManager, "create_venv", create_venv)  # noqa: B010
+    setattr(EnvManager, "remove_venv", classmethod(remove_venv))  # noqa: B010
 
 
 def remove_environment(path: Path) -> None:
