@@ -14,10 +14,9 @@ import sys
 import time
 
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 from typing import Protocol
 
 from poetry_plugin_safe_install.errors import LockTimeoutError
@@ -50,8 +49,7 @@ class Mode(Enum):
     SHARED = "shared"
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """Who holds a lock, as recorded beside it for those who wait."""
 
     command: str
@@ -77,8 +75,7 @@ class WaitReport(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock to be had: where it is, and what it guards in the user's words."""
 
     path: Path
@@ -255,7 +252,7 @@ def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
         make_directory(lock.records)
         fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(asdict(holder), file)
+            json.dump(holder._asdict(), file)
         return record
     return None
 
