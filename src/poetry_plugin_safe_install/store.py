@@ -6,8 +6,8 @@ import hashlib
 import os
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ DIRECTORY = ".poetry"
 NAME = "safe-install"
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """A directory for the locks and plugin sets of one project."""
 
     path: Path
