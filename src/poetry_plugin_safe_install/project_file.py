@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install.settings import SECTION
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class ProjectFile:
+class ProjectFile(NamedTuple):
     """The two sections that concern this plugin.
 
     ``requires_plugins`` is ``None`` where the file cannot be read or makes no sense:
