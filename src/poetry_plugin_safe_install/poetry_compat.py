@@ -15,19 +15,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
-from typing import Protocol
 
 from poetry.plugins.application_plugin import ApplicationPlugin
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
     from poetry.console.application import Application
     from poetry.plugins.plugin_manager import PluginManager
     from poetry.poetry import Poetry
+
+    class Protection(Protocol):
+        """What the story of a protected command is told by, moment after moment."""
+
+        def plugins_loaded(self) -> None:
+            """All plugins are loaded and constructed, none is activated yet."""
+
+        def plugins_activated(self, *, listen: bool) -> None:
+            """All plugins are activated; ``listen``: some other than this one to events."""
+
+        def command_starts(self, event: ConsoleCommandEvent) -> None:
+            """Before every other listener, Poetry's own included."""
+
+        def command_runs(self, event: ConsoleCommandEvent) -> None:
+            """After every other listener, just before the command's own code."""
+
+        def command_ended(self) -> None:
+            """After every other listener."""
+
 
 DISTRIBUTION = "poetry-plugin-safe-install"
 
@@ -75,25 +94,6 @@ ON_INSTANCES = {
     "input": ("_tokens",),
 }
 """Attributes of the running objects, all seen in every version of ``ALL``."""
-
-
-class Protection(Protocol):
-    """What the story of a protected command is told by, moment after moment."""
-
-    def plugins_loaded(self) -> None:
-        """All plugins are loaded and constructed, none is activated yet."""
-
-    def plugins_activated(self, *, listen: bool) -> None:
-        """All plugins are activated; ``listen``: some other than this one to events."""
-
-    def command_starts(self, event: ConsoleCommandEvent) -> None:
-        """Before every other listener, Poetry's own included."""
-
-    def command_runs(self, event: ConsoleCommandEvent) -> None:
-        """After every other listener, just before the command's own code."""
-
-    def command_ended(self) -> None:
-        """After every other listener."""
 
 
 def missing_internals() -> list[str]:
