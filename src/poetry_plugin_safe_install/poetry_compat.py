@@ -7,8 +7,11 @@ says which, and Poetry runs unprotected.
 
 from __future__ import annotations
 
+import os
 import sys
 
+from contextlib import suppress
+from functools import cache
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -372,10 +375,21 @@ def has_generic_plugins() -> bool:
     from poetry.plugins.plugin import Plugin
 
     section = f"[{Plugin.group}]".encode()
-    for path in sys.path:
-        for file in Path(path).glob("*.dist-info/entry_points.txt"):
-            if section in file.read_bytes():
-                return True
+    return any(_has_entry_points(path or ".", section) for path in sys.path)
+
+
+@cache
+def _has_entry_points(path: str, section: bytes) -> bool:
+    """Whether something installed in this entry of ``sys.path`` has such a section.
+
+    Looked up once a command: what Poetry is run by does not change under it.
+    """
+    with suppress(OSError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.endswith(".dist-info"):
+                with suppress(OSError):
+                    if section in Path(entry.path, "entry_points.txt").read_bytes():
+                        return True
     return False
 
 
