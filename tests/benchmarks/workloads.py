@@ -61,7 +61,7 @@ class Size:
     sdists: int
 
 
-SHORT = Size(3, 1, (4,), 4, 16, 3)
+SHORT = Size(3, 3, (4,), 4, 16, 3)
 FULL = Size(10, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
@@ -135,11 +135,10 @@ class Workshop:
                 for venv, minor in zip(venvs, minors, strict=True)
             ]
 
-        often = {1: "once", 3: "three times"}[self._size.repeats]
         yield Workload(
             "b",
             f"Python {', '.join(minors)} at once in one checkout with a project plugin:"
-            f" install and run, {often}",
+            f" install and run, {self._size.repeats} times",
             prepare,
             1 if self._size is SHORT else 3,
             "≤ 0.70, and ≤ 0.40 of flock",
@@ -252,7 +251,7 @@ class Workshop:
         project = self._project("i")
         _setuptools_tree(project.path / "inner")
         text = project.pyproject.read_text(encoding="utf-8")
-        inner = 'dependencies = ["inner @ file:./inner"]'
+        inner = f'dependencies = ["inner @ {(project.path / "inner").as_uri()}"]'
         project.pyproject.write_text(
             text.replace("dependencies = []", inner), encoding="utf-8"
         )
