@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-matrix soak bench lint types docs clean
+.PHONY: demo test test-matrix soak bench bench-full lint types docs clean
 
 $(VENV)/made: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,12 +24,22 @@ test-matrix: $(VENV)/made
 soak: $(VENV)/made
 	$(PY) -m pytest -m soak -n 0 -s $(ARGS)
 
+# Within five minutes; `make bench-full` takes its time and is what a release quotes.
+bench: $(VENV)/made
+	$(PY) -m tests.benchmarks $(ARGS)
+
+bench-full: $(VENV)/made
+	$(PY) -m tests.benchmarks --full $(ARGS)
+
 lint: $(VENV)/made
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
 types: $(VENV)/made
 	$(PY) -m mypy
+
+docs: $(VENV)/made
+	$(PY) -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) .cache dist

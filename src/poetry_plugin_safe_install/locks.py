@@ -15,12 +15,10 @@ import sys
 import time
 
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 from typing import Protocol
 
 from poetry_plugin_safe_install import nesting
@@ -56,8 +54,7 @@ class Mode(Enum):
     SHARED = "shared"
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """Who holds a lock, as recorded beside it for those who wait."""
 
     command: str
@@ -84,8 +81,7 @@ class WaitReport(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock to be had: where it is, and what it guards in the user's words."""
 
     path: Path
@@ -171,7 +167,7 @@ class Attempt:
 
     def __init__(self, lock: Lock, mode: Mode, command: str) -> None:
         self._wanted = lock
-        self.lock = replace(lock, path=nesting.among_siblings(lock.path))
+        self.lock = lock._replace(path=nesting.among_siblings(lock.path))
         self._mode = mode
         self._command = command
         self._try = self._soft() if lock.backend is Backend.SOFT else self._native()
@@ -347,7 +343,7 @@ def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
         make_directory(lock.records)
         fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(asdict(holder), file)
+            json.dump(holder._asdict(), file)
         return record
     return None
 

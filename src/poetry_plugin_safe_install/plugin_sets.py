@@ -23,10 +23,10 @@ import sysconfig
 import time
 import uuid
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from poetry_plugin_safe_install.locks import HAS_FLOCK
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -94,8 +94,7 @@ def installed_names(paths: Iterable[str]) -> set[str]:
     return found
 
 
-@dataclass(frozen=True)
-class PluginSet:
+class PluginSet(NamedTuple):
     """A published set."""
 
     path: Path

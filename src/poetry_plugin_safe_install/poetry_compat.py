@@ -12,13 +12,14 @@ import sys
 import threading
 
 from contextlib import contextmanager
+from contextlib import suppress
+from functools import cache
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
-from typing import Protocol
 
 from poetry.plugins.application_plugin import ApplicationPlugin
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from typing import Protocol
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
@@ -43,6 +45,25 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.own_packages import Change
     from poetry_plugin_safe_install.own_packages import Release
     from poetry_plugin_safe_install.own_packages import Requires
+
+    class Protection(Protocol):
+        """What the story of a protected command is told by, moment after moment."""
+
+        def plugins_loaded(self) -> None:
+            """All plugins are loaded and constructed, none is activated yet."""
+
+        def plugins_activated(self, *, listen: bool) -> None:
+            """All plugins are activated; ``listen``: some other than this one to events."""
+
+        def command_starts(self, event: ConsoleCommandEvent) -> None:
+            """Before every other listener, Poetry's own included."""
+
+        def command_runs(self, event: ConsoleCommandEvent) -> None:
+            """After every other listener, just before the command's own code."""
+
+        def command_ended(self) -> None:
+            """After every other listener."""
+
 
 DISTRIBUTION = "poetry-plugin-safe-install"
 
@@ -91,25 +112,6 @@ ON_INSTANCES = {
     "input": ("_tokens",),
 }
 """Attributes of the running objects, all seen in every version of ``ALL``."""
-
-
-class Protection(Protocol):
-    """What the story of a protected command is told by, moment after moment."""
-
-    def plugins_loaded(self) -> None:
-        """All plugins are loaded and constructed, none is activated yet."""
-
-    def plugins_activated(self, *, listen: bool) -> None:
-        """All plugins are activated; ``listen``: some other than this one to events."""
-
-    def command_starts(self, event: ConsoleCommandEvent) -> None:
-        """Before every other listener, Poetry's own included."""
-
-    def command_runs(self, event: ConsoleCommandEvent) -> None:
-        """After every other listener, just before the command's own code."""
-
-    def command_ended(self) -> None:
-        """After every other listener."""
 
 
 def missing_internals(internals: Iterable[Internal] = INTERNALS) -> list[str]:
@@ -408,10 +410,21 @@ def has_generic_plugins() -> bool:
     from poetry.plugins.plugin import Plugin
 
     section = f"[{Plugin.group}]".encode()
-    for path in sys.path:
-        for file in Path(path).glob("*.dist-info/entry_points.txt"):
-            if section in file.read_bytes():
-                return True
+    return any(_has_entry_points(path or ".", section) for path in sys.path)
+
+
+@cache
+def _has_entry_points(path: str, section: bytes) -> bool:
+    """Whether something installed in this entry of ``sys.path`` has such a section.
+
+    Looked up once a command: what Poetry is run by does not change under it.
+    """
+    with suppress(OSError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.endswith(".dist-info"):
+                with suppress(OSError):
+                    if section in Path(entry.path, "entry_points.txt").read_bytes():
+                        return True
     return False
 
 
@@ -1054,15 +1067,17 @@ def _acceptance(dependency: Dependency) -> Callable[[str], bool]:
     return lambda version: dependency.constraint.allows(Version.parse(version))
 
 
-class OperationsGuard(Protocol):
-    """Sees every list of operations before it is executed."""
+if TYPE_CHECKING:
 
-    io: IO
+    class OperationsGuard(Protocol):
+        """Sees every list of operations before it is executed."""
 
-    def pass_on(
-        self, operations: list[Operation]
-    ) -> tuple[list[Operation], Exception | None]:
-        """What is to be executed instead, and why it must not be if it must not."""
+        io: IO
+
+        def pass_on(
+            self, operations: list[Operation]
+        ) -> tuple[list[Operation], Exception | None]:
+            """What is to be executed instead, and why it must not be if it must not."""
 
 
 def skip_operation(operation: Operation, reason: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import NamedTuple
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install.settings import SECTION
 
 
-@dataclass(frozen=True)
-class ProjectFile:
+class ProjectFile(NamedTuple):
     """The two sections that concern this plugin.
 
     ``requires_plugins`` is ``None`` where the file cannot be read or makes no sense:

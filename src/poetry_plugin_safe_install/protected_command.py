@@ -26,7 +26,6 @@ import os
 
 from contextlib import ExitStack
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
@@ -363,7 +362,7 @@ class ProtectedCommand:
         else:
             kind, options = mount_of(lock.path.parent)
             choice = decide(Found(setting, "", kind, options))
-        return replace(lock, backend=choice.backend)
+        return lock._replace(backend=choice.backend)
 
     @property
     def _changes_environment(self) -> bool:
@@ -403,7 +402,7 @@ class ProtectedCommand:
             other = choose(self._store.path, self._settings.lock_backend, error.errno)
             if other.backend is lock.backend:
                 raise
-        return self._acquire_where_it_holds(replace(lock, backend=other.backend), mode)
+        return self._acquire_where_it_holds(lock._replace(backend=other.backend), mode)
 
     def _acquire_where_it_holds(self, lock: Lock, mode: Mode) -> Hold:
         with waiting(self._command.io, lock.guards) as message:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from poetry_plugin_safe_install.errors import SettingError
 
@@ -21,8 +21,7 @@ ENVIRONMENT_PREFIX = "POETRY_SAFE_INSTALL_"
 DEFAULT_LOCK_TIMEOUT = 900.0
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where a value was set, in words for an error or a table."""
 
     name: str
@@ -34,8 +33,7 @@ class Source:
 DEFAULT = Source("default")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting.
 
     ``parse`` turns what the user wrote into a value or raises ``ValueError``;
@@ -144,8 +142,7 @@ SETTINGS: tuple[Setting, ...] = (
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Every setting's value, each with its source."""
 
     values: Mapping[str, Any]

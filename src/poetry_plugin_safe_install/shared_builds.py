@@ -16,7 +16,6 @@ import uuid
 
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,7 +161,7 @@ class SharedBuilds:
             make_place()
             choice = choose(lock.path.parent, self._backend)
             return acquire(
-                replace(lock, backend=choice.backend),
+                lock._replace(backend=choice.backend),
                 Mode.EXCLUSIVE,
                 self._command,
                 timeout=self._timeout,

@@ -7,8 +7,8 @@ import os
 
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ DIRECTORY = ".poetry"
 NAME = "safe-install"
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """A directory for the locks and plugin sets of one project."""
 
     path: Path

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 
-from dataclasses import asdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,7 +197,7 @@ def _lock(lock: Lock) -> check.LockFacts:
     from poetry_plugin_safe_install.locks import holders
 
     found = tuple(
-        check.HolderFacts(**asdict(holder), shown=str(holder))
+        check.HolderFacts(**holder._asdict(), shown=str(holder))
         for holder in holders(lock)
     )
     return check.LockFacts(lock.guards, str(lock.path), found)

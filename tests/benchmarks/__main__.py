@@ -1,0 +1,198 @@
+"""Run the workloads, print the table, write the page and the chart."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from statistics import quantiles
+from typing import TYPE_CHECKING
+
+import pyperf  # type: ignore[import-untyped]
+
+from tests.benchmarks.instructions import instructions
+from tests.benchmarks.report import Instructions
+from tests.benchmarks.report import Measured
+from tests.benchmarks.report import chart
+from tests.benchmarks.report import instructions_table
+from tests.benchmarks.report import table
+from tests.benchmarks.turns import gaps
+from tests.benchmarks.ways import Way
+from tests.benchmarks.ways import at_once
+from tests.benchmarks.workloads import FULL
+from tests.benchmarks.workloads import SHORT
+from tests.benchmarks.workloads import Workshop
+from tests.laboratory import CACHE
+from tests.laboratory import ROOT
+from tests.laboratory.index import LocalIndex
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import STAND_INS
+from tests.laboratory.poetries import WHEELS
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.pythons import pythons
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Sequence
+
+    from tests.benchmarks.ways import Sample
+    from tests.benchmarks.workloads import Workload
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+CHART = ROOT / "docs" / "benchmarks.svg"
+WAITERS = 8
+REACHES = {"--version": 1.005, "run true": 1.01, "install": 1.01}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--full", action="store_true", help="all sizes, more rounds")
+    parser.add_argument("--only", help="workloads to run, for example abg")
+    parser.add_argument("--no-page", action="store_true", help="only print")
+    arguments = parser.parse_args()
+    only = arguments.only or "abcdefghi"
+    size = FULL if arguments.full else SHORT
+    _prepare()
+    counted: list[Instructions] = []
+    with (
+        tempfile.TemporaryDirectory(dir=CACHE) as name,
+        LocalIndex(Path(name, "made"), WHEELS, STAND_INS) as index,
+    ):
+        shop = Workshop(Path(name), index, Path(name, "made"), size)
+        if "a" in only:
+            counted = list(count(shop.being_there()))
+        measured = [measure(each) for each in shop.workloads(only)]
+        between = gaps(Path(name, "turns"), WAITERS, 25) if "g" in only else []
+    save(measured)
+    text = page(measured, counted, between, "full" if size is FULL else "short")
+    print("\n" + text)
+    if not arguments.no_page:
+        PAGE.write_text(text, encoding="utf-8")
+        for each in measured:
+            if each.key == "b":
+                CHART.write_text(chart(each), encoding="utf-8")
+
+
+def _prepare() -> None:
+    for minor in pythons():
+        for protected in (False, True):
+            poetry_home(minor=minor, protected=protected)
+
+
+def measure(workload: Workload) -> Measured:
+    """Run a workload in all its ways in turn, so that a drift touches them alike."""
+    samples: dict[Way, list[Sample]] = {way: [] for way in workload.ways}
+    for number in range(workload.rounds):
+        _tell(f"{workload.key} {workload.title}: {number + 1} of {workload.rounds}")
+        for way in workload.ways:
+            sample = at_once(workload.prepare(way), way)
+            samples[way].append(sample)
+            for each in sample.ended:
+                if each.failed and "-v" in os.environ.get("BENCH", ""):
+                    _tell(each.out)
+    return Measured(workload.key, workload.title, workload.reach, samples)
+
+
+def count(workloads: Iterable[Workload]) -> Iterable[Instructions]:
+    for workload in workloads:
+        ((command,),) = workload.prepare(Way.UNPROTECTED)
+        name = " ".join(command.arguments)
+        _tell(f"counting the instructions of poetry {name}")
+        with ThreadPoolExecutor(2) as pool:
+            plain, protected = pool.map(
+                lambda way, command=command: instructions(command, protected=way),
+                (False, True),
+            )
+        if plain and protected:
+            yield Instructions(name, plain, protected, REACHES[name])
+
+
+def save(measured: Sequence[Measured]) -> None:
+    """For ``python -m pyperf compare_to`` between ways, versions or machines."""
+    for way in Way:
+        benchmarks = [
+            pyperf.Benchmark(
+                [
+                    pyperf.Run(
+                        [sample.seconds],
+                        metadata={"name": f"{each.key} {each.title}"},
+                        collect_metadata=False,
+                    )
+                    for sample in each.samples[way]
+                ]
+            )
+            for each in measured
+            if way in each.samples
+        ]
+        if benchmarks:
+            file = CACHE / f"benchmarks-{way.value}.json"
+            pyperf.BenchmarkSuite(benchmarks).dump(str(file), replace=True)
+
+
+def page(
+    measured: Sequence[Measured],
+    counted: Sequence[Instructions],
+    between: Sequence[float],
+    form: str,
+) -> str:
+    parts = [
+        "# Benchmarks",
+        f"`make bench` wrote this page ({form} form)"
+        f" on {time.strftime('%Y-%m-%d')}. Machine: {os.cpu_count()}"
+        f" x {_processor()}, {platform.system()} {platform.release()}."
+        f" Poetry {NEWEST}, Python {', '.join(pythons())}, filelock"
+        f" {version('filelock')}, poetry-plugin-safe-install"
+        f" {version('poetry-plugin-safe-install')}.",
+    ]
+    if any(each.key == "b" for each in measured):
+        parts += [f"![Several Pythons at once in one checkout]({CHART.name})"]
+    parts += [
+        "Median seconds until all commands are done (least-most), each way in turn."
+        " `flock` is `flock <file> poetry …`, what people do today; uv is there for"
+        " scale.",
+        table(measured),
+    ]
+    if counted:
+        parts += [
+            "## Instructions",
+            "Wall time is noisy; instructions are not"
+            " (`valgrind --tool=callgrind`, `PYTHONHASHSEED=0`).",
+            instructions_table(counted),
+        ]
+    if between:
+        cuts = quantiles(between, n=10)
+        parts += [
+            "## From a release to the next start",
+            f"{len(between)} times, {WAITERS} processes that wait: median"
+            f" {median(between) * 1000:.1f} ms (reach: 20 ms), nine of ten within"
+            f" {cuts[-1] * 1000:.1f} ms, at most {max(between) * 1000:.1f} ms.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [
+        line.partition(":")[2] for line in text.splitlines() if "model name" in line
+    ]
+    return " ".join(names[0].split()) if names else platform.machine()
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

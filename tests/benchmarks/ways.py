@@ -1,0 +1,124 @@
+"""The ways in which a workload is run, and the commands that it is made of."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from dataclasses import field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import Running
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.laboratory.projects import Project
+
+
+class Way(Enum):
+    UNPROTECTED = "unprotected"
+    PROTECTED = "protected"
+    FLOCK = "flock"
+    UV = "uv"
+
+
+POETRIES = tuple(
+    way
+    for way in (Way.UNPROTECTED, Way.PROTECTED, Way.FLOCK)
+    if way is not Way.FLOCK or shutil.which("flock")
+)
+"""The ways that run Poetry. There is no flock(1) on macOS and Windows."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a workload."""
+
+    project: Project
+    arguments: Sequence[str]
+    venv: Path | None = None
+    minor: str = DEFAULT_PYTHON
+    environ: Mapping[str, str] = field(default_factory=dict)
+    uv: Sequence[str] = ()
+    """What uv is told where it runs in Poetry's place."""
+    says: str = ""
+    """The last line of the output, if the result is right."""
+
+    def line(self, way: Way) -> list[str]:
+        """The command as it is started."""
+        if way is Way.UV:
+            return [sys.executable, "-m", "uv", "--quiet", *self.uv]
+        home = poetry_home(minor=self.minor, protected=way is Way.PROTECTED)
+        line = [str(home.executable), "--no-ansi", *self.arguments]
+        if way is Way.FLOCK:
+            line = ["flock", str(self.project.path.parent / "flock"), *line]
+        return line
+
+    def run(self, way: Way) -> Ended:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            self.line(way),
+            cwd=self.project.path,
+            env=self.project.environment(self.venv, self.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        result = Running(process).result(timeout=1800)
+        seconds = time.monotonic() - start
+        last = (result.out.strip().splitlines() or [""])[-1].strip()
+        wrong = result.code == 0 and self.says not in ("", last)
+        return Ended(seconds, result.code != 0, wrong, result.out)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one command ended."""
+
+    seconds: float
+    failed: bool
+    wrong: bool
+    """Whether it succeeded, but with a wrong result."""
+    out: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of a workload."""
+
+    seconds: float
+    """Until the last command ended."""
+    ended: Sequence[Ended]
+
+    @property
+    def failed(self) -> int:
+        return sum(each.failed for each in self.ended)
+
+    @property
+    def wrong(self) -> int:
+        return sum(each.wrong for each in self.ended)
+
+
+Job = list[Command]
+"""Commands that are run one after the other."""
+
+
+def at_once(jobs: Sequence[Job], way: Way) -> Sample:
+    """Run jobs at the same time, each command of a job after the one before it."""
+    start = time.monotonic()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        ended = list(pool.map(lambda job: [each.run(way) for each in job], jobs))
+    seconds = time.monotonic() - start
+    return Sample(seconds, [each for job in ended for each in job])

@@ -1,0 +1,375 @@
+"""The workloads: what is run, how many at once, and from which state."""
+
+from __future__ import annotations
+
+import shutil
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.ways import POETRIES
+from tests.benchmarks.ways import Command
+from tests.benchmarks.ways import Way
+from tests.benchmarks.ways import at_once
+from tests.laboratory.environments import isolated_environ
+from tests.laboratory.environments import make_venv
+from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import download
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import make_project
+from tests.laboratory.pythons import pythons
+from tests.laboratory.tagged import SHOW_VERSION
+from tests.laboratory.tagged import VERSION
+from tests.laboratory.tagged import make_tagged_project
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from tests.benchmarks.ways import Job
+    from tests.laboratory.index import LocalIndex
+    from tests.laboratory.projects import Project
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is measured, in every way that makes sense for it."""
+
+    key: str
+    title: str
+    prepare: Callable[[Way], list[Job]]
+    """Bring everything into the first state, unmeasured; what is to be run then."""
+    rounds: int
+    reach: str = ""
+    """The figure it should come to."""
+    ways: tuple[Way, ...] = POETRIES
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything: the short form, and the full one."""
+
+    rounds: int
+    repeats: int
+    """How often each Python of workload b installs and runs."""
+    side_by_side: tuple[int, ...]
+    installs: int
+    runs: int
+    sdists: int
+
+
+SHORT = Size(3, 3, (4,), 4, 16, 3)
+FULL = Size(10, 3, (2, 4, 8, 16), 8, 64, 10)
+
+
+class Workshop:
+    """Makes the workloads beneath a directory, with distributions of its own."""
+
+    def __init__(self, base: Path, index: LocalIndex, folder: Path, size: Size) -> None:
+        self._base = base
+        self._index = index
+        self._folder = folder
+        self._size = size
+        self._plain = poetry_home(protected=False)
+
+    def workloads(self, keys: str) -> Iterator[Workload]:
+        """The workloads with these keys, each made when its turn comes."""
+        for key, make in (
+            ("a", self.being_there),
+            ("b", self.several_pythons),
+            ("c", self.side_by_side),
+            ("d", self.into_one_environment),
+            ("e", self.many_runs),
+            ("f", self.dynamic_versioning),
+            ("h", self.builds_elsewhere),
+            ("i", self.path_dependency),
+        ):
+            if key in keys:
+                yield from make()
+
+    # a. The cost of being there.
+
+    def being_there(self) -> Iterator[Workload]:
+        project = self._project("a", dependencies=self._libraries(10))
+        venv = self._venv("a")
+        self._settle(project, venv)
+        for arguments, uv, reach in (
+            (("--version",), ("--version",), "≤ 1.005"),
+            (("run", "true"), ("run", "--no-project", "true"), "≤ 1.01"),
+            (("install",), (), "≤ 1.01"),
+        ):
+            command = Command(project, arguments, venv, uv=uv)
+            yield Workload(
+                "a",
+                f"`poetry {' '.join(arguments)}`"
+                + (", nothing to do" if arguments[0] == "install" else ""),
+                lambda way, command=command: [[command]],  # type: ignore[misc]
+                self._size.rounds * 2,
+                f"{reach} of the instructions",
+                (*POETRIES, Way.UV) if uv else POETRIES,
+            )
+
+    # b. Several Pythons, one checkout, one project plugin.
+
+    def several_pythons(self) -> Iterator[Workload]:
+        minors = list(pythons())[:4]
+        minors = [minors[number % len(minors)] for number in range(4)]
+
+        def prepare(way: Way) -> list[Job]:
+            project = self._tagged(f"b-{way.value}", required=True)
+            venvs = [self._venv(f"b-{n}", minor) for n, minor in enumerate(minors)]
+            return [
+                [
+                    command
+                    for _ in range(self._size.repeats)
+                    for command in (
+                        Command(project, ("install",), venv, minor),
+                        Command(
+                            project, ("run", *SHOW_VERSION), venv, minor, says=VERSION
+                        ),
+                    )
+                ]
+                for venv, minor in zip(venvs, minors, strict=True)
+            ]
+
+        yield Workload(
+            "b",
+            f"Python {', '.join(minors)} at once in one checkout with a project plugin:"
+            f" install and run, {self._size.repeats} times",
+            prepare,
+            1 if self._size is SHORT else 3,
+            "≤ 0.70, and ≤ 0.40 of flock",
+        )
+
+    # c. Installs at once into different environments, artifact cache warm.
+
+    def side_by_side(self) -> Iterator[Workload]:
+        for number in self._size.side_by_side:
+            yield self._side_by_side(number)
+
+    def _side_by_side(self, number: int) -> Workload:
+        project = self._project(f"c-{number}", dependencies=self._libraries(10))
+        self._settle(project, self._venv(f"c-{number}-warm"))
+        names = [f"library-{n}" for n in range(10)]
+
+        def prepare(way: Way) -> list[Job]:
+            venvs = [self._venv(f"c-{number}-{n}") for n in range(number)]
+            url = self._index.url
+            return [
+                [
+                    Command(
+                        project,
+                        ("install",),
+                        venv,
+                        uv=("pip", "install", "--index-url", url, *names),
+                    )
+                ]
+                for venv in venvs
+            ]
+
+        title = f"{number} installs at once into different environments"
+        ways = (*POETRIES, Way.UV)
+        return Workload("c", title, prepare, self._size.rounds, "≤ 1.03", ways)
+
+    # d. Installs at once into one environment, cold.
+
+    def into_one_environment(self) -> Iterator[Workload]:
+        rounds = self._size.rounds
+        title = "1 install into an environment that is not there (for the next row)"
+        yield Workload("d", title, self._cold("d-alone", 1), rounds)
+        number = self._size.installs
+        title = f"{number} installs at once into one environment that is not there"
+        reach = "the row before x 1.05, and 1.2 x an install with nothing to do each"
+        yield Workload("d", title, self._cold("d", number), rounds, reach)
+
+    def _cold(self, name: str, number: int) -> Callable[[Way], list[Job]]:
+        project = self._project(name, dependencies=self._libraries(10))
+        self._settle(project, self._venv(f"{name}-warm"))
+
+        def prepare(way: Way) -> list[Job]:
+            shutil.rmtree(Path(project.environ["POETRY_VIRTUALENVS_PATH"]), True)
+            return [[Command(project, ("install",))] for _ in range(number)]
+
+        return prepare
+
+    # e. Many runs at once.
+
+    def many_runs(self) -> Iterator[Workload]:
+        project = self._project("e")
+        venv = self._venv("e")
+        self._settle(project, venv)
+        jobs = [[Command(project, ("run", "true"), venv)]] * self._size.runs
+        title = f"{self._size.runs} `poetry run true` at once"
+        yield Workload("e", title, lambda way: jobs, self._size.rounds, "≤ 1.03")
+
+    # f. Installs at once with dynamic versioning.
+
+    def dynamic_versioning(self) -> Iterator[Workload]:
+        number = self._size.installs
+
+        def prepare(way: Way) -> list[Job]:
+            project = self._tagged("f", required=True)
+            for _ in range(2):  # unprotected Poetry activates it the second time
+                warm = [[Command(project, ("install",), self._venv("f-warm"))]]
+                at_once(warm, way)
+            return [
+                [Command(project, ("install",), venv), _show(project, venv)]
+                for venv in [self._venv(f"f-{n}") for n in range(number)]
+            ]
+
+        title = f"{number} installs at once, the version from a git tag; show it"
+        yield Workload("f", title, prepare, self._size.rounds)
+
+    # h. Builds with the temporary directory on another device.
+
+    def builds_elsewhere(self) -> Iterator[Workload]:
+        elsewhere = other_device()
+        if elsewhere is None:
+            return
+        names = [f"built-{n}" for n in range(self._size.sdists)]
+        for name in names:
+            _sdist(name).sdist(self._folder)
+        project = self._project("h", dependencies=tuple(names))
+        self._lock(project)
+        environ = {"TMPDIR": str(elsewhere)}
+
+        def prepare(way: Way) -> list[Job]:
+            shutil.rmtree(Path(project.environ["POETRY_CACHE_DIR"]), True)
+            return [[Command(project, ("install",), self._venv("h"), environ=environ)]]
+
+        title = f"an install that builds {len(names)} sdists, temp on another device"
+        yield Workload("h", title, prepare, self._size.rounds, "≤ 1.03")
+
+    # i. Installs at once whose path dependency is built in its own tree.
+
+    def path_dependency(self) -> Iterator[Workload]:
+        number = self._size.installs
+        download(self._plain.python, "setuptools", "wheel", dependencies=True)
+        project = self._project("i")
+        _setuptools_tree(project.path / "inner")
+        text = project.pyproject.read_text(encoding="utf-8")
+        inner = f'dependencies = ["inner @ {(project.path / "inner").as_uri()}"]'
+        project.pyproject.write_text(
+            text.replace("dependencies = []", inner), encoding="utf-8"
+        )
+        self._lock(project)
+
+        def prepare(way: Way) -> list[Job]:
+            for left in ("build", "src/inner.egg-info"):
+                shutil.rmtree(project.path / "inner" / left, ignore_errors=True)
+            return [
+                [Command(project, ("install",), venv), _count(project, venv)]
+                for venv in [self._venv(f"i-{n}") for n in range(number)]
+            ]
+
+        title = f"{number} installs at once, one path dependency; count its modules"
+        yield Workload("i", title, prepare, self._size.rounds)
+
+    # What they share.
+
+    def _project(self, name: str, dependencies: tuple[str, ...] = ()) -> Project:
+        base = self._base / name
+        return make_project(
+            base / "project",
+            self._index,
+            environ=isolated_environ(base),
+            dependencies=dependencies,
+        )
+
+    def _tagged(self, name: str, *, required: bool) -> Project:
+        base = self._base / name
+        shutil.rmtree(base / "project", ignore_errors=True)
+        homes = [poetry_home(minor=minor, protected=False) for minor in pythons()]
+        environ = isolated_environ(base)
+        return make_tagged_project(
+            base / "project", self._index, homes, environ=environ, required=required
+        )
+
+    def _libraries(self, number: int) -> tuple[str, ...]:
+        """Distributions of some modules each, in the index."""
+        for which in range(number):
+            package = f"library_{which}"
+            files = {f"{package}/m{n}.py": "X = 1\n" * 50 for n in range(30)}
+            files[f"{package}/__init__.py"] = ""
+            Distribution(f"library-{which}", "1.0", files).wheel(self._folder)
+        return tuple(f"library-{which}" for which in range(number))
+
+    def _venv(self, name: str, minor: str = DEFAULT_PYTHON) -> Path:
+        path = self._base / "environments" / name
+        shutil.rmtree(path, ignore_errors=True)
+        return make_venv(path, minor)
+
+    def _lock(self, project: Project) -> None:
+        project.poetry(self._plain, "lock").succeeded()
+
+    def _settle(self, project: Project, venv: Path) -> None:
+        """Lock and install once, so that caches are warm."""
+        self._lock(project)
+        for protected in (False, True):
+            home = poetry_home(protected=protected)
+            project.poetry(home, "install", venv=venv).succeeded()
+
+
+def _show(project: Project, venv: Path) -> Command:
+    return Command(project, ("run", *SHOW_VERSION), venv, says=VERSION)
+
+
+def _count(project: Project, venv: Path) -> Command:
+    code = (
+        "import inner, pkgutil; print(len(list(pkgutil.iter_modules(inner.__path__))))"
+    )
+    return Command(project, ("run", "python", "-c", code), venv, says="60")
+
+
+def other_device() -> Path | None:
+    """A directory for temporary files on another device than this tree, if any."""
+    for path in (Path("/dev/shm"), Path("/run/shm")):
+        if path.is_dir() and path.stat().st_dev != Path(__file__).stat().st_dev:
+            return path
+    return None
+
+
+def _sdist(name: str) -> Distribution:
+    """Built by a backend of its own that needs nothing else."""
+    module = name.replace("-", "_")
+    backend = f"""\
+import base64, hashlib, os, zipfile
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    name = "{module}-1.0-py3-none-any.whl"
+    files = {{
+        "{module}.py": "",
+        "{module}-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n",
+        "{module}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nGenerator: b\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }}
+    record = "".join(f"{{n}},,\\n" for n in [*files, "{module}-1.0.dist-info/RECORD"])
+    files["{module}-1.0.dist-info/RECORD"] = record
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+    return name
+"""
+    pyproject = (
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+        'backend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n'
+    )
+    return Distribution(
+        name, "1.0", {"pyproject.toml": pyproject, "backend.py": backend}
+    )
+
+
+def _setuptools_tree(path: Path) -> None:
+    package = path / "src" / "inner"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    for number in range(60):
+        (package / f"m{number}.py").write_text("X = 1\n", encoding="utf-8")
+    (path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\n'
+        'build-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "inner"\nversion = "1.0"\n',
+        encoding="utf-8",
+    )

@@ -1,0 +1,121 @@
+"""What is released: built twice over, checked, installed on old and new."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory import ROOT
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import poetry_home
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.projects import Project
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+OLDEST_AND_NEWEST = dict.fromkeys((POETRY_VERSIONS[0], POETRY_VERSIONS[-1]))
+
+
+def build(*arguments: str | Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", *map(str, arguments)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **EPOCH},
+    )
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist, and the wheel that ``python -m build`` makes from it."""
+    directory = tmp_path_factory.mktemp("dist")
+    build("--outdir", directory, ROOT)
+    return directory
+
+
+def only(directory: Path, pattern: str) -> Path:
+    (found,) = directory.glob(pattern)
+    return found
+
+
+def test_twine_finds_nothing(dist: Path) -> None:
+    files = [str(path) for path in dist.iterdir()]
+    command = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("PASSED") == 2
+
+
+def test_sdist_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
+    build("--wheel", "--outdir", tmp_path, ROOT)
+    from_tree, from_sdist = only(tmp_path, "*.whl"), only(dist, "*.whl")
+    assert from_tree.name == from_sdist.name
+    assert _hash(from_tree) == _hash(from_sdist)
+
+
+def test_contents(dist: Path) -> None:
+    """The package and its metadata, and nothing that only development needs."""
+    with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
+        tops = {name.split("/")[0] for name in wheel.namelist()}
+        assert "poetry_plugin_safe_install/py.typed" in wheel.namelist()
+    assert tops == {
+        "poetry_plugin_safe_install",
+        "poetry_plugin_safe_install-0.1.0.dist-info",
+    }
+    with tarfile.open(only(dist, "*.tar.gz")) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {
+        "CHANGELOG.md",
+        "LICENSE",
+        "PKG-INFO",
+        "README.md",
+        "pyproject.toml",
+        "src",
+    }
+
+
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
+def test_wheel_works(
+    version: str,
+    dist: Path,
+    new_project: Callable[..., Project],
+    tmp_path: Path,
+) -> None:
+    plain = poetry_home(version, protected=False)
+    home = plain.clone(tmp_path / "home")
+    home.pip_install(only(dist, "*.whl"))
+    project = new_project()
+    project.poetry(plain, "lock").succeeded()
+
+    project.poetry(home, "install").succeeded()
+
+    assert (project.store / "project.lock").exists()
+
+
+def test_urls_are_real(dist: Path) -> None:
+    """Skips until the placeholders are replaced, which a release has to do."""
+    with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
+        name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = wheel.read(name).decode()
+    assert "\nProject-URL: Changelog, " in metadata
+    if "/PLACEHOLDER/" in metadata:
+        pytest.skip(
+            "replace PLACEHOLDER in the URLs of pyproject.toml before a release"
+        )
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
