@@ -1131,32 +1131,34 @@ BUILD_INTERNALS = (
 """Looked up only by a command that may build: importing them takes time."""
 
 
-class Builds(Protocol):
-    """What is asked by everything of Poetry's that builds."""
+if TYPE_CHECKING:
 
-    def tree(
-        self, directory: Path, tell: Callable[[str], bool] | None = None
-    ) -> AbstractContextManager[None]:
-        """A build backend runs in this directory meanwhile.
+    class Builds(Protocol):
+        """What is asked by everything of Poetry's that builds."""
 
-        :param tell: shows a text where the user looks for the progress of this build,
-            and returns whether it did; raises ``KeyboardInterrupt`` if there is no
-            point in waiting any longer.
-        """
+        def tree(
+            self, directory: Path, tell: Callable[[str], bool] | None = None
+        ) -> AbstractContextManager[None]:
+            """A build backend runs in this directory meanwhile.
 
-    def checkout(self, place: Path) -> AbstractContextManager[None]:
-        """A git repository is cloned to this place and used meanwhile."""
+            :param tell: shows a text where the user looks for the progress of this build,
+                and returns whether it did; raises ``KeyboardInterrupt`` if there is no
+                point in waiting any longer.
+            """
 
-    def wheel(self, place: Path, build: Callable[[Path], Path]) -> Path:
-        """Have a wheel built that belongs into this directory of the artifact cache.
+        def checkout(self, place: Path) -> AbstractContextManager[None]:
+            """A git repository is cloned to this place and used meanwhile."""
 
-        :param build: builds it into the directory it is given, and returns its path.
-        """
+        def wheel(self, place: Path, build: Callable[[Path], Path]) -> Path:
+            """Have a wheel built that belongs into this directory of the artifact cache.
 
-    def download(
-        self, fetch: Callable[[str, Path], None]
-    ) -> Callable[[str, Path], None]:
-        """What to download with, in place of ``fetch(url, destination)``."""
+            :param build: builds it into the directory it is given, and returns its path.
+            """
+
+        def download(
+            self, fetch: Callable[[str, Path], None]
+        ) -> Callable[[str, Path], None]:
+            """What to download with, in place of ``fetch(url, destination)``."""
 
 
 def share_builds(builds: Builds, io: IO) -> None:
