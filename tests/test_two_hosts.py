@@ -100,7 +100,9 @@ def test_every_python_on_both_hosts(
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         said = list(pool.map(work, range(len(jobs))))
-    assert sum("Installing shared" in out for out in said) == len(jobs) // 2
+    # Usually once per Python; a host that does not see yet what the other has published
+    # makes the same set again, and leaves the one that is there.
+    assert sum("Installing shared" in out for out in said) >= len(jobs) // 2
     assert all(out.count("shared 1.0 is active") == 2 for out in said)
 
 

@@ -1,8 +1,9 @@
 """Which kind of lock holds where: the kernel's, or marker files.
 
 The kernel's locks are best: they go with the process that holds them, however it dies.
-But some filesystems do not offer them, and some keep them to one host. There filelock's
-marker-based reader/writer lock serves, whose holder says by a heartbeat that it lives.
+But some filesystems do not offer them, and some keep them to one host. There a marker
+file of filelock's serves, whose holder says by a heartbeat that it lives. Everybody holds
+it alone, also who would share the kernel's lock.
 """
 
 from __future__ import annotations
@@ -139,34 +140,26 @@ def mount_of(directory: Path) -> tuple[str, str]:
 
 
 def soft_lock(path: Path) -> object:
-    """filelock's marker-based reader/writer lock.
+    """filelock's marker file with a heartbeat; there is no sharing it.
 
-    filelock changed its protocol in 3.33: older ones and newer ones do not see each
-    other, so each uses a path of its own and refuses the other's.
+    Its reader/writer lock would allow that, but rests on hard links, and those of sshfs
+    do not show that they are links: it never gets the lock there (filelock 4.2).
 
-    :raises LockUnavailableError: if this filelock has none, or hosts disagree.
+    :raises LockUnavailableError: if this filelock is too old.
     """
     import filelock
 
-    lock_class = getattr(filelock, "SoftReadWriteLock", None)
+    lock_class = getattr(filelock, "SoftFileLease", None)
     if lock_class is None:
         raise LockUnavailableError(
-            f"Locks between hosts need filelock 3.27 or newer, but Poetry's environment"
+            f"Locks between hosts need filelock 3.30 or newer, but Poetry's environment"
             f" holds {filelock.__version__}: `poetry self add filelock@latest`."
         )
-    version = tuple(int(part) for part in filelock.__version__.split(".")[:2])
-    own, other = ("2", "1") if version >= (3, 33) else ("1", "2")
-    if path.with_name(f"{path.name}.soft{other}.rw").exists():
-        raise LockUnavailableError(
-            f"Another host locks {path.parent} with a filelock that this one"
-            f" ({filelock.__version__}) does not understand: have filelock 3.33 or"
-            " newer, or an older one, on all hosts, then delete that directory."
-        )
     return lock_class(
-        path.with_name(f"{path.name}.soft{own}"),
-        is_singleton=False,
+        path.with_name(f"{path.name}.soft"),
+        lease_duration=STALE_AFTER,
         heartbeat_interval=HEARTBEAT,
-        stale_threshold=STALE_AFTER,
+        thread_local=False,
     )
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    Try = Callable[[Callable[[], bool]], Callable[[], None] | None]
+    """Takes a lock and returns what lets go of it, ``None`` if somebody else has it."""
+
 
 try:
     import fcntl
@@ -44,6 +47,9 @@ else:
 
 POLL_INTERVAL = 0.01
 """Seconds between two tries. A try costs two system calls."""
+
+SOFT_POLL_INTERVAL = 0.1
+"""The same where a try goes over a network."""
 
 FIRST_REPORT = 1.0
 """Seconds a waiter stays silent."""
@@ -136,19 +142,39 @@ def acquire(
     :raises LockUnavailableError: if the lock file cannot be made or locked.
     """
     attempt = Attempt(lock, mode, command)
-    start = time.monotonic()
-    next_report = FIRST_REPORT
-    waited = 0.0
+    patience = Patience(attempt.lock, timeout, report)
     while True:
-        if hold := attempt.once():
-            return hold, waited
-        waited = time.monotonic() - start
-        if timeout is not None and waited >= timeout:
-            raise LockTimeoutError(_timeout_message(attempt.lock, waited, timeout))
-        if report and waited >= next_report:
-            next_report += 1
-            report(attempt.lock, holders(attempt.lock), waited, timeout)
+        if hold := attempt.once(patience.is_over):
+            return hold, patience.waited
+        if patience.is_over():
+            text = _timeout_message(attempt.lock, patience.waited, timeout or 0)
+            raise LockTimeoutError(text)
         time.sleep(POLL_INTERVAL)
+
+
+class Patience:
+    """How long somebody still waits for a lock, and tells so meanwhile."""
+
+    def __init__(
+        self, lock: Lock, timeout: float | None, report: WaitReport | None
+    ) -> None:
+        self._lock = lock
+        self._timeout = timeout
+        self._report = report
+        self._start = time.monotonic()
+        self._next_report = FIRST_REPORT
+        self.waited = 0.0
+        """Seconds; 0 until the lock was found to be taken."""
+
+    def is_over(self) -> bool:
+        """To be asked after each try that failed."""
+        self.waited = time.monotonic() - self._start
+        if self._timeout is not None and self.waited >= self._timeout:
+            return True
+        if self._report and self.waited >= self._next_report:
+            self._next_report += 1
+            self._report(self._lock, holders(self._lock), self.waited, self._timeout)
+        return False
 
 
 def try_acquire(lock: Lock, mode: Mode, command: str) -> Hold | None:
@@ -156,7 +182,7 @@ def try_acquire(lock: Lock, mode: Mode, command: str) -> Hold | None:
 
     :raises LockUnavailableError: if the lock file cannot be made or locked.
     """
-    return Attempt(lock, mode, command).once()
+    return Attempt(lock, mode, command).once(lambda: True)
 
 
 class Attempt:
@@ -172,9 +198,13 @@ class Attempt:
         self._command = command
         self._try = self._soft() if lock.backend is Backend.SOFT else self._native()
 
-    def once(self) -> Hold | None:
+    def once(self, gives_up: Callable[[], bool]) -> Hold | None:
+        """Try it.
+
+        :param gives_up: asked now and then where a try takes longer than a moment.
+        """
         try:
-            let_go = self._try()
+            let_go = self._try(gives_up)
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or error
             raise LockUnavailableError(
@@ -189,24 +219,25 @@ class Attempt:
             let_go = self._and_remove(let_go)
         return Hold(self._wanted, self._mode, let_go, record)
 
-    def _native(self) -> Callable[[], Callable[[], None] | None]:
+    def _native(self) -> Try:
         path = self.lock.path
         if self._mode is Mode.SHARED and HAS_FLOCK:
-            return lambda: _try_flock(path, shared=True)
-        return lambda: _try_exclusive(path)
+            return lambda _: _try_flock(path, shared=True)
+        return lambda _: _try_exclusive(path)
 
-    def _soft(self) -> Callable[[], Callable[[], None] | None]:
+    def _soft(self) -> Try:
+        from filelock import Timeout
+
         make_directory(self.lock.path.parent)
         lock: Any = soft_lock(self.lock.path)
-        shared = self._mode is Mode.SHARED
-        take = lock.acquire_read if shared else lock.acquire_write
 
-        def attempt() -> Callable[[], None] | None:
-            try:
-                take(timeout=FIRST_REPORT)  # not for a moment: each try writes files
-            except TimeoutError:
+        def attempt(gives_up: Callable[[], bool]) -> Callable[[], None] | None:
+            try:  # in one go, in which the holder's heartbeat is seen or missed
+                lock.acquire(poll_interval=SOFT_POLL_INTERVAL, cancel_check=gives_up)
+            except Timeout:
                 return None
-            return lambda: lock.release(force=True)
+            release: Callable[[], None] = lock.release
+            return release
 
         return attempt
 
