@@ -466,6 +466,13 @@ def test_own_packages_are_not_known(
         assert why in facts["unknown"]
         assert not facts["changes"]
         assert why not in shown.error
+    lock.write_text(locked)
+    name = "configure_installer_for_command"
+    file = own_home.site_packages / "poetry" / "console" / "application.py"
+    file.write_text(file.read_text().replace(name, f"other_{name}"))
+    shown = checked(project, own_home, "--with=old", venv=own_home.path)
+    assert shown.level("own-packages") == "note"
+    assert f"{name} not found" in shown.findings["own-packages"]["text"]
 
 
 def test_scripts_of_a_system_not_on_path(
