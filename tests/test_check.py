@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,16 +17,23 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from packaging.requirements import Requirement
-
 from poetry_plugin_safe_install import check
 from poetry_plugin_safe_install.check import Level
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.commands import need_of
+from poetry_plugin_safe_install.lock_backends import Found
+from poetry_plugin_safe_install.lock_backends import choose
+from poetry_plugin_safe_install.lock_backends import decide
+from poetry_plugin_safe_install.lock_backends import mount_of
 from poetry_plugin_safe_install.locks import Lock
 from poetry_plugin_safe_install.locks import Mode
 from poetry_plugin_safe_install.locks import try_acquire
 from tests.laboratory import ROOT
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import WHEELS
+from tests.laboratory.poetries import download
+from tests.laboratory.poetries import poetry_home
 from tests.laboratory.wheels import Distribution
 from tests.screens import Terminal
 from tests.screens import assert_screen
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
@@ -228,6 +237,64 @@ def test_waits_for_nobody_and_takes_nothing(
     assert checked(project, home).not_ok == {}
 
 
+def test_locks_of_environment_and_builds(
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    places: Callable[[], object],
+) -> None:
+    project = new_project()
+    venv = new_venv("target")
+    build = project.store / "build.lock"
+
+    def held() -> list[tuple[str, list[str]]]:
+        before = places()
+        shown = checked(project, home, venv=venv)
+        assert places() == before
+        return [
+            (lock["path"], [holder["command"] for holder in lock["holders"]])
+            for lock in shown.findings["locks"]["facts"]["locks"]
+        ]
+
+    own = str(project.store / "project.lock")
+    assert held() == [(own, []), (str(venv / ".lock"), [])]
+    holds = [
+        try_acquire(Lock(path, "it"), Mode.EXCLUSIVE, command)
+        for path, command in ((venv / ".lock", "poetry add"), (build, "poetry build"))
+    ]
+    assert held() == [
+        (own, []),
+        (str(venv / ".lock"), ["poetry add"]),
+        (str(build), ["poetry build"]),
+    ]
+    for hold in holds:
+        assert hold
+        hold.release()
+
+
+def test_lock_backend_is_not_recorded(
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    places: Callable[[], object],
+) -> None:
+    project = new_project()
+    venv = new_venv("target")
+
+    def shown(*arguments: str) -> tuple[str, str]:
+        before = places()
+        found = checked(project, home, *arguments, venv=venv).findings["lock-backend"]
+        assert places() == before
+        return found["facts"]["backend"], found["facts"]["why"]
+
+    by_mount = decide(Found("auto", "", *mount_of(project.path)))
+    assert shown() == (by_mount.backend.value, by_mount.why)
+    assert shown("--lock-backend=soft") == ("soft", "set by the user")
+    project.store.mkdir(parents=True)
+    choose(project.store, "soft")
+    assert shown() == ("soft", "recorded in the project")
+
+
 # The faulty situations, for real
 
 
@@ -244,61 +311,168 @@ def own_home(home: PoetryHome, tmp_path: Path) -> PoetryHome:
     return home.clone(tmp_path / "home")
 
 
-LOCK_FILE = """\
-[[package]]
-name = "packaging"
-version = "{version}"
-description = ""
-optional = false
-python-versions = ">=3.8"
-groups = ["main"]
-files = []
+OLD = "packaging==24.1"
+OLD_THINGS = f"""\
+[project.optional-dependencies]
+old = ["{OLD}"]
 
-[metadata]
-lock-version = "2.1"
-python-versions = ">=3.10"
-content-hash = "0"
+[tool.poetry.group.old]
+optional = true
+
+[tool.poetry.group.old.dependencies]
+packaging = "24.1"
 """
 
 
-def test_install_into_poetrys_own_environment(
-    new_project: Callable[..., Project],
-    own_home: PoetryHome,
+@pytest.fixture
+def with_old_packaging(
+    new_project: Callable[..., Project], own_folder: Path
+) -> Callable[[str], Project]:
+    """A locked project that would harm Poetry with some options, not with others.
+
+    What it has for another system never does, though it is in the lock file.
+    """
+    name, version = OLD.split("==")
+    if not list(WHEELS.glob(f"{name}-{version}-*")):
+        download(poetry_home(protected=False).python, OLD)
+    Distribution("harmless", "1.0", {"harmless.py": ""}).wheel(own_folder)
+    Distribution("build", "0.1", {"build.py": ""}).wheel(own_folder)
+
+    def new(version: str) -> Project:
+        elsewhere = "build==0.1; sys_platform == 'win32'"
+        project = new_project(dependencies=("harmless", elsewhere), tail=OLD_THINGS)
+        plain = poetry_home(version, protected=False)
+        project.poetry(plain, "lock").succeeded()
+        return project
+
+    return new
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        version
+        if version == NEWEST
+        else pytest.param(version, marks=pytest.mark.matrix)
+        for version in POETRY_VERSIONS
+    ],
+)
+def test_says_of_own_packages_what_an_install_does(
+    version: str,
+    with_old_packaging: Callable[[str], Project],
     places: Callable[[], object],
+    tmp_path: Path,
+    index: LocalIndex,
 ) -> None:
-    """The case the plugin is named for: an old packaging beside Poetry."""
-    project = new_project(dependencies=("packaging==20.0",))
-    (project.path / "poetry.lock").write_text(LOCK_FILE.format(version="20.0"))
+    """With the very options that it is given, and without asking an index."""
+    home = poetry_home(version).clone(tmp_path / "home")
+    project = with_old_packaging(version)
+    harmful = [("--with", "old"), ("--extras", "old"), ("--sync",)]
+    harmless = [(), ("--only", "main"), ("--with", "old", "--without", "old")]
+    index.requests.clear()
     before = places()
-    refused = checked(project, own_home, venv=own_home.path)
-    pinned = checked(project, own_home, "--on-self-change", "pin", venv=own_home.path)
-    synced = checked(project, own_home, "--sync", venv=own_home.path)
+    shown = {
+        options: checked(project, home, *options, venv=home.path)
+        for options in (*harmful, *harmless)
+    }
     assert places() == before
-    assert refused.not_ok == {"isolation": "risk", "own-packages": "refused"}
+    assert not index.requests
+    expected = {"isolation": "risk"}
+    for options in harmless:
+        assert shown[options].not_ok == expected
+        assert shown[options].findings["own-packages"]["facts"]["concerned"]
+    for options in harmful:
+        assert shown[options].not_ok == {**expected, "own-packages": "refused"}
+        install = project.poetry(home, "safe-install", *options, venv=home.path)
+        install.failed("This would damage the Poetry that runs it")
+    for options in harmful[:2]:
+        facts = shown[options].findings["own-packages"]["facts"]
+        (change,) = facts["changes"]
+        assert (change["name"], change["locked"]) == ("packaging", "24.1")
+        assert (change["action"], change["reason"]) == ("stop", "downgraded")
+        assert any(text.startswith("poetry ") for text in change["requirers"])
+        assert not facts["pin_helps"]  # the project requires the old one itself
+    facts = shown["--sync",].findings["own-packages"]["facts"]
+    removed = {change["name"] for change in facts["changes"] if not change["locked"]}
+    assert {"poetry", "poetry-plugin-safe-install", "cleo", "build"} <= removed
+    allow = ("--sync", "--on-self-change=allow")
+    assert checked(project, home, *allow, venv=home.path).not_ok == {
+        **expected,
+        "own-packages": "risk",
+    }
+    project.poetry(home, "safe-install", venv=home.path).succeeded()
+
+
+def test_pin_as_an_install_does_it(
+    with_old_packaging: Callable[[str], Project], own_home: PoetryHome
+) -> None:
+    old = with_old_packaging(own_home.version)
+    pin = ("--on-self-change", "pin")
+    refused = checked(old, own_home, "--with=old", *pin, venv=own_home.path)
+    assert refused.level("own-packages") == "refused"
+    text = old.pyproject.read_text().replace(OLD_THINGS, "")
+    old.pyproject.write_text(text)
+    old.poetry(poetry_home(protected=False), "lock").succeeded()
+    shown = checked(old, own_home, "--sync", venv=own_home.path)
+    assert shown.findings["own-packages"]["facts"]["pin_helps"]
+    pinned = checked(old, own_home, "--sync", *pin, venv=own_home.path)
     assert pinned.not_ok == {"isolation": "risk", "own-packages": "risk"}
-    (change,) = refused.findings["own-packages"]["facts"]["changes"]
-    assert (change["name"], change["locked"]) == ("packaging", "20.0")
-    assert "poetry" in change["required_by"]
-    removed = {
-        change["name"]
-        for change in synced.findings["own-packages"]["facts"]["changes"]
-        if change["locked"] is None
-    }
-    assert {"poetry", "poetry-plugin-safe-install", "cleo"} <= removed
-    result = project.poetry(own_home, "safe-install", "--check", venv=own_home.path)
+    changes = pinned.findings["own-packages"]["facts"]["changes"]
+    assert {change["action"] for change in changes} == {"keep"}
+    old.poetry(own_home, "safe-install", "--sync", *pin, venv=own_home.path).succeeded()
+
+
+def test_own_packages_in_the_table(
+    with_old_packaging: Callable[[str], Project], own_home: PoetryHome
+) -> None:
+    project = with_old_packaging(own_home.version)
+    arguments = ("safe-install", "--check", "--with=old")
+    result = project.poetry(own_home, *arguments, venv=own_home.path)
     assert result.code == 1
-    versions = {
-        "poetry": own_home.version,
-        "home": own_home.path,
-        "project": project.path,
-        "installed": change["installed"],
-    }
     lines = [
-        line
+        re.sub(r"\S+ (-> .*) \(.* requires .*\)", r"<installed> \1 (<requirers>)", line)
         for line in result.out.splitlines()
         if "own packages" in line or "isolation" in line or "Remedy" in line
     ]
-    assert_screen("check-own-packages", "\n".join(lines), versions)
+    assert_screen("check-own-packages", "\n".join(lines), {"home": own_home.path})
+
+
+def test_own_packages_are_not_known(
+    with_old_packaging: Callable[[str], Project],
+    own_home: PoetryHome,
+    places: Callable[[], object],
+) -> None:
+    """Where Poetry refuses to install, in its words, and apart from the JSON."""
+    project = with_old_packaging(own_home.version)
+    lock = project.path / "poetry.lock"
+    locked = lock.read_text()
+    stale = re.sub("content-hash = .*", 'content-hash = "0"', locked)
+    for text, options, why in (
+        (locked, ("--extras=old", "--all-extras"), "You cannot specify explicit"),
+        (locked, ("--with=other",), "Group(s) not found: other (via --with)"),
+        (locked, ("--extras=other",), "Extra [other] is not specified."),
+        (stale, ("--with=old",), "changed significantly since poetry.lock was last"),
+        ("[[", ("--with=old",), "poetry.lock cannot be read"),
+        (None, ("--with=old",), "there is no lock file yet"),
+    ):
+        lock.unlink()
+        if text is not None:
+            lock.write_text(text)
+        before = places()
+        shown = checked(project, own_home, *options, venv=own_home.path)
+        assert places() == before
+        assert shown.not_ok == {"isolation": "risk", "own-packages": "note"}
+        facts = shown.findings["own-packages"]["facts"]
+        assert why in facts["unknown"]
+        assert not facts["changes"]
+        assert why not in shown.error
+    lock.write_text(locked)
+    name = "configure_installer_for_command"
+    file = own_home.site_packages / "poetry" / "console" / "application.py"
+    file.write_text(file.read_text().replace(name, f"other_{name}"))
+    shown = checked(project, own_home, "--with=old", venv=own_home.path)
+    assert shown.level("own-packages") == "note"
+    assert f"{name} not found" in shown.findings["own-packages"]["text"]
 
 
 def test_scripts_of_a_system_not_on_path(
@@ -338,6 +512,9 @@ def test_temp_directory_on_another_device(
     environ = {"TMPDIR": str(other)}
     project = new_project()
     assert checked(project, home, environ=environ).level("temp-directory") == "note"
+    text = checked(project, home, environ=environ).findings["temp-directory"]["text"]
+    assert "tries out what works there" in text
+    assert not [*other.glob("*safe-install*")]
     shown = checked(project, home, "--always-copy", "never", environ=environ)
     assert shown.level("temp-directory") == "risk"
 
@@ -512,34 +689,35 @@ def test_need(words: list[str], options: set[str], need: Need) -> None:
     assert need_of(words, options) is need
 
 
+def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> check.Finding:
+    changes = tuple(
+        check.OwnPackageChange("packaging", "26.0", "20.0", action, "", (), action)
+        for action in actions
+    )
+    return check.judge_own_packages(
+        check.OwnPackagesFacts("refuse", True, changes, pin, unknown)
+    )
+
+
 @pytest.mark.parametrize(
-    ("locked", "synchronize", "expected"),
+    ("finding", "pin"),
     [
-        ("26.0", False, None),
-        ("25.0", False, ("25.0", True)),  # a downgrade
-        ("26.1", False, ("26.1", False)),  # an upgrade within what is required
-        ("27.0", False, ("27.0", True)),  # an upgrade beyond it
-        (None, False, None),
-        (None, True, (None, True)),  # removed
+        (own_packages("stop"), True),
+        (own_packages("stop", pin=False), False),
+        (own_packages("stop", "keep"), False),  # that is "pin" already
+        (own_packages("do"), True),
+        (own_packages("keep"), False),
     ],
 )
-def test_own_package_changes(
-    locked: str | None, synchronize: bool, expected: tuple[str | None, bool] | None
-) -> None:
-    changes = check.own_package_changes(
-        {"packaging": "26.0"},
-        {"packaging": frozenset({locked})} if locked else {},
-        {"packaging": {"poetry": Requirement("packaging>=24,<27")}},
-        synchronize=synchronize,
-    )
-    assert [(change.locked, change.harmful) for change in changes] == (
-        [expected] if expected else []
-    )
-    assert all(change.required_by == ("poetry",) for change in changes)
+def test_remedy_for_own_packages(finding: check.Finding, pin: bool) -> None:
+    assert ("on-self-change pin" in finding.remedy) is pin
 
 
-HARM = check.OwnPackageChange("packaging", "26.0", "20.0", ("poetry",), True)
-UPGRADE = check.OwnPackageChange("packaging", "26.0", "26.1", ("poetry",), False)
+def test_not_all_own_packages_are_shown() -> None:
+    shown = own_packages("last", "last", "last", "last", "last").text
+    assert shown.endswith(": last; last; last; 2 more")
+
+
 HOLDER = check.HolderFacts(
     "poetry lock", 1, "h", "u", 0.0, "exclusive", "`poetry lock`"
 )
@@ -554,26 +732,13 @@ def locks(*holders: check.HolderFacts, timeout: float | None) -> check.Finding:
 @pytest.mark.parametrize(
     ("finding", "level"),
     [
-        (check.judge_own_packages(check.OwnPackagesFacts("refuse", False, ())), "ok"),
-        (check.judge_own_packages(check.OwnPackagesFacts("refuse", True, ())), "ok"),
-        (
-            check.judge_own_packages(check.OwnPackagesFacts("refuse", True, (HARM,))),
-            "refused",
-        ),
-        (
-            check.judge_own_packages(check.OwnPackagesFacts("pin", True, (HARM,))),
-            "risk",
-        ),
-        (
-            check.judge_own_packages(check.OwnPackagesFacts("allow", True, (HARM,))),
-            "risk",
-        ),
-        (
-            check.judge_own_packages(
-                check.OwnPackagesFacts("refuse", True, (UPGRADE,))
-            ),
-            "note",
-        ),
+        (check.judge_own_packages(check.OwnPackagesFacts("refuse", False)), "ok"),
+        (own_packages(), "ok"),
+        (own_packages("last"), "note"),
+        (own_packages("last", "keep"), "risk"),
+        (own_packages("last", "do"), "risk"),
+        (own_packages("keep", "stop"), "refused"),
+        (own_packages(unknown="no lock file"), "note"),
         (
             check.judge_externally_managed(check.ExternallyManagedFacts("warn", None)),
             "ok",

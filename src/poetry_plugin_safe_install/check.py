@@ -13,9 +13,10 @@ from typing import Any
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from packaging.requirements import Requirement
+SHOWN = 3
+"""How many of Poetry's own packages are shown to a person."""
 
 
 class Level(Enum):
@@ -90,90 +91,67 @@ def judge_isolation(facts: IsolationFacts) -> Finding:
 
 @dataclass(frozen=True)
 class OwnPackageChange:
-    """What an install would do to a package that Poetry itself needs."""
+    """What an install would do to a package that the running Poetry needs."""
 
     name: str
     installed: str
     locked: str | None
-    """``None``: not in the lock file, so it would be removed."""
-    required_by: tuple[str, ...]
-    harmful: bool
+    """``None``: it would be removed."""
+    action: str
+    """One of ``own_packages.Action``."""
+    reason: str
+    requirers: tuple[str, ...]
+    shown: str
 
 
 @dataclass(frozen=True)
 class OwnPackagesFacts:
     on_self_change: str
     concerned: bool
-    """Whether the target is where Poetry itself is installed."""
-    changes: tuple[OwnPackageChange, ...]
-
-
-def own_package_changes(
-    installed: Mapping[str, str],
-    locked: Mapping[str, frozenset[str]],
-    required: Mapping[str, Mapping[str, Requirement]],
-    *,
-    synchronize: bool,
-) -> tuple[OwnPackageChange, ...]:
-    """What an install into Poetry's own environment would do to Poetry.
-
-    :param installed: versions of Poetry's own packages.
-    :param locked: versions in the lock file, several where markers decide.
-    :param required: who requires each of the own packages, and how.
-    :param synchronize: whether what is not locked is removed.
-    """
-    from packaging.version import Version
-
-    changes = []
-    for name, version in sorted(installed.items()):
-        by = required.get(name, {})
-        if name not in locked:
-            if synchronize:
-                who = tuple(sorted(by))
-                changes.append(OwnPackageChange(name, version, None, who, True))
-            continue
-        if version in locked[name]:
-            continue
-        for other in sorted(locked[name]):
-            refusing = sorted(
-                who
-                for who, requirement in by.items()
-                if not requirement.specifier.contains(other, prereleases=True)
-            )
-            harmful = bool(refusing) or Version(other) < Version(version)
-            who = tuple(refusing or sorted(by))
-            changes.append(OwnPackageChange(name, version, other, who, harmful))
-    return tuple(changes)
+    """Whether the running Poetry lives from the target."""
+    changes: tuple[OwnPackageChange, ...] = ()
+    pin_helps: bool = False
+    """Whether ``on-self-change`` "pin" would not be refused."""
+    unknown: str = ""
+    """Why Poetry cannot tell what an install would do."""
 
 
 def judge_own_packages(facts: OwnPackagesFacts) -> Finding:
     topic = "own packages"
     if not facts.concerned:
         return Finding(topic, Level.OK, "not concerned: Poetry is elsewhere", facts)
-    harmful = [change for change in facts.changes if change.harmful]
-    if not harmful:
-        text = "an install leaves all that Poetry needs as it is"
-        if facts.changes:
-            names = ", ".join(change.name for change in facts.changes)
-            text = f"an install upgrades {names} within what Poetry requires"
-        level = Level.NOTE if facts.changes else Level.OK
-        return Finding(topic, level, text, facts)
-    text = f"an install would {'; '.join(_change(change) for change in harmful)}"
-    remedy = "isolate Poetry (pipx), align the lock file, or use --on-self-change pin"
-    level = Level.REFUSED if facts.on_self_change == "refuse" else Level.RISK
-    if facts.on_self_change == "pin":
-        text += "; on-self-change is pin: kept as they are where that is possible"
-        remedy = "isolate Poetry (pipx) or align the lock file"
-    elif facts.on_self_change == "allow":
-        text += "; on-self-change is allow"
-    return Finding(topic, level, text, facts, remedy)
+    if facts.unknown:
+        text = f"not known what an install would do to Poetry: {facts.unknown}"
+        return Finding(topic, Level.NOTE, text, facts)
+    of = {
+        action: [change for change in facts.changes if change.action == action]
+        for action in ("stop", "do", "keep")
+    }
+    remedy = "isolate Poetry (pipx) or align the lock file"
+    if facts.pin_helps and not of["keep"]:
+        remedy = "isolate Poetry (pipx), align the lock file, or set on-self-change pin"
+    if of["stop"]:
+        text = f"an install would damage the running Poetry: {_some(of['stop'])}"
+        return Finding(topic, Level.REFUSED, text, facts, remedy)
+    if of["do"]:
+        text = f"an install damages the running Poetry: {_some(of['do'])}"
+        return Finding(topic, Level.RISK, text, facts, remedy)
+    if of["keep"]:
+        text = f"an install leaves alone what Poetry needs: {_some(of['keep'])}"
+        return Finding(topic, Level.RISK, text, facts, remedy)
+    if facts.changes:
+        text = f"an install does no harm to Poetry: {_some(facts.changes)}"
+        return Finding(topic, Level.NOTE, text, facts)
+    text = "an install leaves all that Poetry needs as it is"
+    return Finding(topic, Level.OK, text, facts)
 
 
-def _change(change: OwnPackageChange) -> str:
-    if change.locked is None:
-        return f"remove {change.name} {change.installed}"
-    by = f" (required by {', '.join(change.required_by)})" if change.required_by else ""
-    return f"change {change.name} {change.installed} to {change.locked}{by}"
+def _some(changes: Sequence[OwnPackageChange]) -> str:
+    """The first few for a person; the facts have them all."""
+    shown = [change.shown for change in changes[:SHOWN]]
+    if len(changes) > SHOWN:
+        shown.append(f"{len(changes) - SHOWN} more")
+    return "; ".join(shown)
 
 
 @dataclass(frozen=True)
@@ -300,6 +278,7 @@ def judge_temp_directory(facts: TempDirectoryFacts) -> Finding:
         text += "; always-copy is never"
         remedy = "set always-copy to auto, or TMPDIR to a directory on that device"
         return Finding(topic, Level.RISK, text, facts, remedy)
+    text += "; an install that builds tries out what works there"
     return Finding(topic, Level.NOTE, text, facts)
 
 

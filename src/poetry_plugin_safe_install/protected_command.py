@@ -98,6 +98,16 @@ def project_lock(store: Store, pyproject: Path) -> Lock:
     return Lock(store.project_lock, f"the project {pyproject.parent}")
 
 
+def environment_lock(environment: Any) -> Lock:
+    path = lock_path(
+        environment.path,
+        environment.purelib,
+        is_venv=environment.is_venv(),
+        cache_directory=poetry_compat.cache_directory,
+    )
+    return Lock(path, f"the environment {environment.path}")
+
+
 class ProtectedCommand:
     """One command under protection. See the head of this module for its story."""
 
@@ -262,13 +272,7 @@ class ProtectedCommand:
             return poetry_compat.create_environment(poetry, event.io)
 
     def _hold_environment(self, environment: Any) -> None:
-        path = lock_path(
-            environment.path,
-            environment.purelib,
-            is_venv=environment.is_venv(),
-            cache_directory=poetry_compat.cache_directory,
-        )
-        lock = self._as_it_holds(Lock(path, f"the environment {environment.path}"))
+        lock = self._as_it_holds(environment_lock(environment))
         try:
             self._environment_hold = self._acquire(lock, Mode.EXCLUSIVE)
         except (OSError, LockUnavailableError) as error:

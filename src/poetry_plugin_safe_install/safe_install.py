@@ -144,13 +144,7 @@ Settings given as options hold for this command alone; the others also for
                 f" Look for a newer {poetry_compat.DISTRIBUTION}."
             )
         assert self.application is not None
-        found = findings(
-            look_around(
-                briefing,
-                self.get_application(),
-                synchronize=self._with_synchronization,
-            )
-        )
+        found = findings(look_around(briefing, self))
         about = {
             "plugin": version(poetry_compat.DISTRIBUTION),
             "poetry": poetry_compat.poetry_version(),

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.locks import Hold
     from poetry_plugin_safe_install.locks import Holder
     from poetry_plugin_safe_install.settings import Settings
+    from poetry_plugin_safe_install.store import Store
 
 PRIVATE = ".safe-install-"
 """How private directories are called: no name that Poetry looks for in its cache."""
@@ -57,6 +58,10 @@ def share_builds(command: poetry_compat.StartingCommand, settings: Settings) -> 
         command.line, settings.lock_timeout, command.io, settings.lock_backend
     )
     poetry_compat.share_builds(builds, command.io)
+
+
+def tree_lock(store: Store, tree: Path) -> Lock:
+    return Lock(store.path / "build.lock", f"the source tree {tree}")
 
 
 class SharedBuilds:
@@ -84,7 +89,7 @@ class SharedBuilds:
         # In a tree that cannot be written to, a build cannot disturb another either.
         if os.access(tree, os.W_OK | os.X_OK):
             store = find_store(tree, poetry_compat.cache_directory)
-            lock = Lock(store.path / "build.lock", f"the source tree {tree}")
+            lock = tree_lock(store, tree)
             hold = self._hold(lock, lambda: make_store(store), tell)
         try:
             yield

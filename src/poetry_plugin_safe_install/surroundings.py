@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poetry.console.application import Application
+    from poetry.console.commands.install import InstallCommand
 
     from poetry_plugin_safe_install.locks import Lock
+    from poetry_plugin_safe_install.own_packages import Verdict
     from poetry_plugin_safe_install.poetry_compat import EnvironmentPlaces
     from poetry_plugin_safe_install.project_plugins import ProjectPlugins
     from poetry_plugin_safe_install.settings import Settings
@@ -62,14 +64,13 @@ class Target:
         )
 
 
-def look_around(
-    briefing: Briefing, application: Application, *, synchronize: bool
-) -> check.Surroundings:
+def look_around(briefing: Briefing, command: InstallCommand) -> check.Surroundings:
     """Find out all that ``--check`` judges.
 
-    :param synchronize: whether the install would remove what is not locked.
+    :param command: with the options of the install that is in question.
     :raises Exception: Poetry's own errors for a bad pyproject.toml.
     """
+    application = command.get_application()
     target = _target(application)
     settings = briefing.settings
     return check.Surroundings(
@@ -80,10 +81,10 @@ def look_around(
             target.is_poetrys_own,
             target.problem,
         ),
-        own_packages=_own_packages(briefing, target, synchronize=synchronize),
+        own_packages=_own_packages(settings, command, target),
         plugin_sets=_plugin_sets(briefing),
-        locks=_locks(briefing),
-        lock_backend=_lock_backend(settings),
+        locks=_locks(briefing, target),
+        lock_backend=_lock_backend(briefing),
         temp_directory=_temp_directory(settings),
         externally_managed=_externally_managed(settings, target),
         scripts=_scripts(application, target),
@@ -120,44 +121,45 @@ def _settings(briefing: Briefing) -> check.SettingsFacts:
 
 
 def _own_packages(
-    briefing: Briefing, target: Target, *, synchronize: bool
+    settings: Settings, command: InstallCommand, target: Target
 ) -> check.OwnPackagesFacts:
-    setting = briefing.settings.on_self_change
-    lock_file = briefing.pyproject.with_name("poetry.lock")
-    if not target.is_poetrys_own or not lock_file.is_file():
-        return check.OwnPackagesFacts(setting, target.is_poetrys_own, ())
-    from packaging.utils import canonicalize_name
+    """What the guard of an install would say to what Poetry would have it do."""
+    setting = settings.on_self_change
+    if target.places is None:
+        return check.OwnPackagesFacts(setting, concerned=False)
+    from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
+    from poetry_plugin_safe_install.guarded_executor import lives_from
 
-    from poetry_plugin_safe_install.own_packages import closure
-    from poetry_plugin_safe_install.own_packages import distributions
-    from poetry_plugin_safe_install.own_packages import requirements
-
-    installed = distributions(str(path) for path in _site_packages_of_poetry())
-    own = closure(["poetry", poetry_compat.DISTRIBUTION], installed)
-    required: dict[str, dict[str, Any]] = {}
-    for name in own:
-        for requirement in requirements(installed[name]):
-            by = required.setdefault(canonicalize_name(requirement.name), {})
-            by[name] = requirement
-    changes = check.own_package_changes(
-        {name: installed[name].version for name in own},
-        _locked(lock_file),
-        required,
-        synchronize=synchronize,
-    )
-    return check.OwnPackagesFacts(setting, True, changes)
-
-
-def _locked(lock_file: Path) -> dict[str, frozenset[str]]:
-    locked: dict[str, frozenset[str]] = {}
+    looked_at = poetry_compat.LookedAtEnvironment(command, target.places.environment)
+    if not lives_from(looked_at, sys.path):
+        return check.OwnPackagesFacts(setting, concerned=False)
+    guard = OwnPackagesGuard(looked_at, setting, [])
     try:
-        packages = poetry_compat.load_toml(lock_file).get("package", [])
-        for package in packages:
-            name = package["name"]
-            locked[name] = locked.get(name, frozenset()) | {package["version"]}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}  # an install will say what is wrong with the file
-    return locked
+        operations = looked_at.operations()
+        verdicts = guard.verdicts(operations, None if settings.enabled else "allow")
+        with_pin = guard.verdicts(operations, "pin")
+    except Exception as error:  # whatever Poetry says to that would end the install
+        return check.OwnPackagesFacts(setting, concerned=True, unknown=_text(error))
+    return check.OwnPackagesFacts(
+        setting,
+        concerned=True,
+        changes=tuple(map(_own_package_change, verdicts)),
+        pin_helps=all(verdict.action.value != "stop" for verdict in with_pin),
+    )
+
+
+def _own_package_change(verdict: Verdict) -> check.OwnPackageChange:
+    from poetry_plugin_safe_install.guarded_executor import said
+
+    return check.OwnPackageChange(
+        verdict.package,
+        verdict.installed,
+        verdict.locked,
+        verdict.action.value,
+        verdict.reason,
+        verdict.requirers,
+        said(verdict),
+    )
 
 
 def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
@@ -180,10 +182,17 @@ def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
     )
 
 
-def _locks(briefing: Briefing) -> check.LocksFacts:
+def _locks(briefing: Briefing, target: Target) -> check.LocksFacts:
+    from poetry_plugin_safe_install.protected_command import environment_lock
     from poetry_plugin_safe_install.protected_command import project_lock
+    from poetry_plugin_safe_install.shared_builds import tree_lock
 
     locks = [project_lock(briefing.store, briefing.pyproject)]
+    if target.places:
+        locks.append(environment_lock(target.places.environment))
+    build = tree_lock(briefing.store, briefing.pyproject.parent)
+    if build.path.exists():
+        locks.append(build)
     return check.LocksFacts(
         str(briefing.store.path),
         briefing.store.why_elsewhere,
@@ -203,11 +212,17 @@ def _lock(lock: Lock) -> check.LockFacts:
     return check.LockFacts(lock.guards, str(lock.path), found)
 
 
-def _lock_backend(settings: Settings) -> check.LockBackendFacts:
-    from poetry_plugin_safe_install.locks import HAS_FLOCK
+def _lock_backend(briefing: Briefing) -> check.LockBackendFacts:
+    """As ``lock_backends.choose`` decides, without recording it."""
+    from poetry_plugin_safe_install.lock_backends import Found
+    from poetry_plugin_safe_install.lock_backends import decide
+    from poetry_plugin_safe_install.lock_backends import mount_of
+    from poetry_plugin_safe_install.lock_backends import recorded_choice
 
-    how = "flock" if HAS_FLOCK else "file locks of the operating system"
-    return check.LockBackendFacts(settings.lock_backend, "native", how)
+    setting, store = briefing.settings.lock_backend, briefing.store.path
+    existing = next(path for path in (store, *store.parents) if path.is_dir())
+    choice = decide(Found(setting, recorded_choice(store), *mount_of(existing)))
+    return check.LockBackendFacts(setting, choice.backend.value, choice.why)
 
 
 def _temp_directory(settings: Settings) -> check.TempDirectoryFacts:
