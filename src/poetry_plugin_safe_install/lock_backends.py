@@ -45,7 +45,11 @@ HEARTBEAT = 10.0
 """Seconds between two signs of life of a soft lock's holder."""
 
 STALE_AFTER = 30.0
-"""Seconds without a sign of life after which a soft lock's holder counts as dead."""
+"""Seconds without a sign of life after which a soft lock's holder counts as dead.
+
+Not on sshfs: there filelock 4.2 never takes a marker over, since it knows files by inode
+numbers, which sshfs does not keep. A waiter gives up there, and says what to remove.
+"""
 
 RECORD = "backend.json"
 
@@ -156,11 +160,16 @@ def soft_lock(path: Path) -> object:
             f" holds {filelock.__version__}: `poetry self add filelock@latest`."
         )
     return lock_class(
-        path.with_name(f"{path.name}.soft"),
+        soft_path(path),
         lease_duration=STALE_AFTER,
         heartbeat_interval=HEARTBEAT,
         thread_local=False,
     )
+
+
+def soft_path(path: Path) -> Path:
+    """The marker file that stands for a lock file."""
+    return path.with_name(f"{path.name}.soft")
 
 
 def _write(path: Path, text: str) -> None:

@@ -26,6 +26,7 @@ from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.lock_backends import Backend
 from poetry_plugin_safe_install.lock_backends import soft_lock
+from poetry_plugin_safe_install.lock_backends import soft_path
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 
@@ -385,8 +386,12 @@ def _timeout_message(lock: Lock, waited: float, timeout: float) -> str:
     gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
     if timeout == 0:
         gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
+    gone = ""
+    if lock.backend is Backend.SOFT:
+        marker = soft_path(lock.path)
+        gone = f"\nIf the host that holds it is gone for good, remove {marker}."
     return (
         f"{gave_up}\n{held}"
         "To wait longer, set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to a number of seconds or"
-        " to none (for ever); or end that command and try again."
+        f" to none (for ever); or end that command and try again.{gone}"
     )
