@@ -19,7 +19,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
-from typing import Protocol
 
 from poetry_plugin_safe_install import nesting
 from poetry_plugin_safe_install.errors import LockTimeoutError
@@ -34,6 +33,18 @@ from poetry_plugin_safe_install.store import make_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Protocol
+
+    class WaitReport(Protocol):
+        """What a waiter tells the user; called about once a second after the first."""
+
+        def __call__(
+            self,
+            lock: Lock,
+            holders: list[Holder],
+            waited: float,
+            timeout: float | None,
+        ) -> None: ...
 
     Try = Callable[[Callable[[], bool]], Callable[[], None] | None]
     """Takes a lock and returns what lets go of it, ``None`` if somebody else has it."""
@@ -78,14 +89,6 @@ class Holder(NamedTuple):
             f"`{self.command}` (pid {self.pid} on {self.host},"
             f" user {self.user}) since {since}"
         )
-
-
-class WaitReport(Protocol):
-    """What a waiter tells the user; called about once a second after the first."""
-
-    def __call__(
-        self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
-    ) -> None: ...
 
 
 class Lock(NamedTuple):

@@ -19,7 +19,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import NamedTuple
 
 from poetry.plugins.application_plugin import ApplicationPlugin
 
@@ -71,15 +70,22 @@ DISTRIBUTION = "poetry-plugin-safe-install"
 ALL = "2.0.1, 2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1"
 
 
-class Internal(NamedTuple):
-    """Something of Poetry's, or of cleo's, that Poetry does not promise."""
+class Internal:
+    """Something of Poetry's, or of cleo's, that Poetry does not promise.
 
-    module: str
-    name: str
-    """Dotted where it is an attribute of a class: ``PluginManager.activate``."""
-    seen_in: str = ALL
-    instead: str = ""
-    """Another name that does as well, under which other versions have it."""
+    No dataclass or named tuple: those cost every command a thousandth of Poetry.
+
+    :param name: dotted where it is an attribute of a class: ``PluginManager.activate``.
+    :param instead: another name that does as well, under which other versions have it.
+    """
+
+    def __init__(
+        self, module: str, name: str, seen_in: str = ALL, instead: str = ""
+    ) -> None:
+        self.module = module
+        self.name = name
+        self.seen_in = seen_in
+        self.instead = instead
 
 
 INTERNALS = (
