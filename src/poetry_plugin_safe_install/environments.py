@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import NAME
@@ -16,7 +18,18 @@ from poetry_plugin_safe_install.store import make_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
-    from pathlib import Path
+
+
+class EnvironmentPlaces(NamedTuple):
+    """Where things are in an environment that is there."""
+
+    path: Path
+    is_virtual: bool
+    site_packages: tuple[Path, ...]
+    scripts: Path
+    standard_library: Path
+    environment: Any
+    """Poetry's own object for it."""
 
 
 def lock_path(

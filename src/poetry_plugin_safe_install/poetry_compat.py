@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from poetry.plugins.plugin_manager import PluginManager
     from poetry.poetry import Poetry
 
+    from poetry_plugin_safe_install.environments import EnvironmentPlaces
     from poetry_plugin_safe_install.own_packages import Change
     from poetry_plugin_safe_install.own_packages import Release
     from poetry_plugin_safe_install.own_packages import Requires
@@ -727,18 +728,6 @@ INTERNALS_OF_CHECK = (
 )
 
 
-class EnvironmentPlaces(NamedTuple):
-    """Where things are in an environment that is there."""
-
-    path: Path
-    is_virtual: bool
-    site_packages: tuple[Path, ...]
-    scripts: Path
-    standard_library: Path
-    environment: Any
-    """Poetry's own object for it."""
-
-
 def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
     """The environment an install would use; ``None`` if it would have to make one.
 
@@ -752,6 +741,8 @@ def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
     environment = environment_without_creating(poetry, BufferedIO())
     if environment is None:
         return None
+    from poetry_plugin_safe_install.environments import EnvironmentPlaces
+
     paths = environment.paths
     return EnvironmentPlaces(
         Path(environment.path),

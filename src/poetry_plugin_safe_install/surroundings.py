@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from poetry.console.application import Application
     from poetry.console.commands.install import InstallCommand
 
+    from poetry_plugin_safe_install.environments import EnvironmentPlaces
     from poetry_plugin_safe_install.locks import Lock
     from poetry_plugin_safe_install.own_packages import Verdict
-    from poetry_plugin_safe_install.poetry_compat import EnvironmentPlaces
     from poetry_plugin_safe_install.project_plugins import ProjectPlugins
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
