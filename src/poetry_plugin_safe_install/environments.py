@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import os
 
-from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import NamedTuple
 
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -18,6 +18,7 @@ from poetry_plugin_safe_install.store import make_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class EnvironmentPlaces(NamedTuple):
