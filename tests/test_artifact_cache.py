@@ -1,4 +1,4 @@
-"""Builds into one artifact cache by several commands at once (DESIGN, fault F13)."""
+"""Builds into one artifact cache by several commands at once."""
 
 from __future__ import annotations
 

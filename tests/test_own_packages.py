@@ -1,4 +1,4 @@
-"""The decisions about Poetry's own packages: DESIGN's table, and what must never be."""
+"""The decisions about Poetry's own packages: a table, and what must never be."""
 
 from __future__ import annotations
 

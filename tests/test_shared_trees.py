@@ -1,4 +1,4 @@
-"""Builds of one source tree by several commands at once (DESIGN, fault F12)."""
+"""Builds of one source tree by several commands at once."""
 
 from __future__ import annotations
 
