@@ -80,18 +80,14 @@ def test_piped(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> No
     Colours that are forced on make no terminal of a log file.
     """
     running = project.start(home, "--ansi", "install", "--no-root", venv=venv)
-    stdout = running.process.stdout
-    assert stdout
-    first = stdout.readline()
-    began = time.monotonic()
-    second = stdout.readline()
-    between = time.monotonic() - began
+    running.says("1 s so far")
+    running.says("11 s so far")
     hold.release()
-    assert running.result().code == 0
-    assert 9 < between < 13
-    assert "\r" not in first + second
-    assert "\x1b" not in first + second
-    assert_screen("waiting-piped", first + second, {"project": project.path})
+    lines = running.result().succeeded().out.splitlines(keepends=True)
+    waiting = "".join(line for line in lines if "Waiting" in line)
+    assert "\r" not in waiting
+    assert "\x1b" not in waiting
+    assert_screen("waiting-piped", waiting, {"project": project.path})
 
 
 def test_no_ansi_terminal(
@@ -141,13 +137,12 @@ def test_interrupt(
         shown = terminal.text[terminal.text.index("Interrupted") :].replace("\n", "")
     else:
         running = project.start(home, "install", venv=venv)
-        assert running.process.stdout
-        assert "Waiting" in running.process.stdout.readline()
+        running.says("Waiting")
         began = time.monotonic()
         running.process.send_signal(signal.SIGINT)
         result = running.result()
         took = time.monotonic() - began
-        code, shown = result.code, result.out
+        code, shown = result.code, result.out[result.out.index("Interrupted") :]
     assert code == 130
     assert took < 5
     assert "Traceback" not in shown
@@ -158,8 +153,7 @@ def test_environment_is_not_made_after_an_interrupt(
     project: Project, home: PoetryHome, hold: Hold, tmp_path: Path
 ) -> None:
     running = project.start(home, "install")
-    assert running.process.stdout
-    running.process.stdout.readline()
+    running.says("Waiting")
     running.process.send_signal(signal.SIGINT)
     assert running.result().code == 130
     assert not (tmp_path / "venvs").exists()
@@ -191,9 +185,10 @@ def test_lock_that_cannot_be_taken(
     project: Project, home: PoetryHome, venv: Path
 ) -> None:
     (project.store / "project.lock").mkdir(parents=True)
-    result = project.poetry(home, "install", venv=venv)
-    assert result.code == 1
-    assert_screen("lock-unavailable", result.out, {"project": project.path})
+    """Poetry works all the same, with one warning."""
+    result = project.poetry(home, "install", venv=venv).succeeded()
+    warning = result.out.partition("Updating")[0].partition("Installing")[0]
+    assert_screen("lock-unavailable", warning, {"project": project.path})
 
 
 def test_for_ever_says_so(
@@ -202,8 +197,7 @@ def test_for_ever_says_so(
     running = project.start(
         home, "safe-install", "--no-root", "--lock-timeout", "none", venv=venv
     )
-    assert running.process.stdout
-    assert "1 s so far, no limit" in running.process.stdout.readline()
+    running.says("1 s so far, no limit")
     hold.release()
     running.result().succeeded()
 

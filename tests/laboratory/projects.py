@@ -148,7 +148,9 @@ class Project:
         whole = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("POETRY_", "VIRTUAL_ENV", "PYTHON", "CONDA"))
+            if not name.startswith(
+                ("POETRY_", "_POETRY_", "VIRTUAL_ENV", "PYTHON", "CONDA")
+            )
         }
         if venv:
             whole["VIRTUAL_ENV"] = str(venv)
