@@ -546,8 +546,8 @@ def test_upgrade_of_the_certificate_bundle(
     project.poetry(home, "install", venv=home.path, environ=environ).succeeded()
 
     files = [request for request in secure_index.requests if request.endswith(".whl")]
-    names = [file.rpartition("/")[2].partition("-")[0] for file in files[-2:]]
-    assert names == ["certifi", "requests"]
+    fetched = [file.rpartition("/")[2].partition("-")[0] for file in files[-2:]]
+    assert fetched == ["certifi", "requests"]
     assert version_of(home, "certifi") == "3000.1"
 
 
