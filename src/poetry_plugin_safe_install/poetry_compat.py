@@ -74,7 +74,7 @@ ALL = "2.0.1, 2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1"
 class Internal:
     """Something of Poetry's, or of cleo's, that Poetry does not promise.
 
-    No dataclass or named tuple: those cost every command a thousandth of Poetry.
+    Neither a dataclass nor a named tuple: every command would pay for making it.
 
     :param name: dotted where it is an attribute of a class: ``PluginManager.activate``.
     :param instead: another name that does as well, under which other versions have it.

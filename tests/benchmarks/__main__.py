@@ -63,14 +63,17 @@ def main() -> None:
     size = FULL if arguments.full else SHORT
     _prepare()
     counted: list[Instructions] = []
+    measured: list[Measured] = []
     with (
         tempfile.TemporaryDirectory(dir=CACHE) as name,
         LocalIndex(Path(name, "made"), WHEELS, STAND_INS) as index,
     ):
         shop = Workshop(Path(name), index, Path(name, "made"), size)
         if "a" in only:
-            counted = list(count(shop.being_there()))
-        measured = [measure(each) for each in shop.workloads(only)]
+            there = list(shop.being_there())
+            counted = list(count(there))
+            measured = [measure(each) for each in there]
+        measured += [measure(each) for each in shop.workloads(only)]
         between = gaps(Path(name, "turns"), WAITERS, 25) if "g" in only else []
     save(measured)
     text = page(measured, counted, between, "full" if size is FULL else "short")

@@ -76,9 +76,8 @@ class Workshop:
         self._plain = poetry_home(protected=False)
 
     def workloads(self, keys: str) -> Iterator[Workload]:
-        """The workloads with these keys, each made when its turn comes."""
+        """Those with these keys, but for a, each made when its turn comes."""
         for key, make in (
-            ("a", self.being_there),
             ("b", self.several_pythons),
             ("c", self.side_by_side),
             ("d", self.into_one_environment),
