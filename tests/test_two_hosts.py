@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install import lock_backends
+from poetry_plugin_safe_install.errors import LockTimeoutError
+from poetry_plugin_safe_install.lock_backends import STALE_AFTER
+from poetry_plugin_safe_install.lock_backends import Backend
+from poetry_plugin_safe_install.locks import Lock
+from poetry_plugin_safe_install.locks import Mode
+from poetry_plugin_safe_install.locks import acquire
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
@@ -104,10 +114,9 @@ def test_every_python_on_both_hosts(
     assert all(out.count("shared 1.0 is active") == 2 for out in said)
 
 
-def test_host_that_is_cut_off_is_named_with_the_marker_to_remove(
+def test_host_that_is_cut_off_is_overtaken(
     hosts: Hosts, own_folder: Path, home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
-    """filelock cannot take a marker over on sshfs: see ``STALE_AFTER``."""
     rewriting_plugin().wheel(own_folder)
     first, second = hosts(
         requires_plugins='rewriting = "*"', tail="[tool.rewriting]\nenable = true\n"
@@ -124,12 +133,76 @@ def test_host_that_is_cut_off_is_named_with_the_marker_to_remove(
         )
         holder.kill()
     marker = second.store / "project.lock.soft"
-    limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "3"}
-    second.poetry(home, "install", venv=venvs[1], environ=limit).failed(
+    impatient = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "3"}
+    second.poetry(home, "install", venv=venvs[1], environ=impatient).failed(
         "Gave up waiting for the project",
-        f"If the host that holds it is gone for good, remove {marker}.",
+        f"If the host that holds it is gone for good, remove {marker}*.",
     )
-    marker.unlink()
+    assert marker.exists()
     second.pyproject.write_text(text)  # the dead host cannot restore it
-    second.poetry(home, "install", venv=venvs[1]).succeeded()
+    patient = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": str(2 * STALE_AFTER)}
+    second.poetry(home, "install", venv=venvs[1], environ=patient).succeeded()
     assert installed_version(venvs[1]) == "9.9.9"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from poetry_plugin_safe_install import lock_backends, locks
+lock_backends.STALE_AFTER, lock_backends.HEARTBEAT = map(float, sys.argv[2:])
+lock = locks.Lock(Path(sys.argv[1]), "the test", lock_backends.Backend.SOFT)
+hold = locks.try_acquire(lock, locks.Mode.EXCLUSIVE, "hold")
+print("held" if hold else "not held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_silent_holder_is_overtaken_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_sshfs()
+    stale_after, heartbeat = 4.0, 1.0
+    monkeypatch.setattr(lock_backends, "STALE_AFTER", stale_after)
+    monkeypatch.setattr(lock_backends, "HEARTBEAT", heartbeat)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with two_hosts(folder, tmp_path / "ssh") as (here, there):
+        command = [sys.executable, "-c", HOLDER, str(there / "lock")]
+        holder = subprocess.Popen(
+            [*command, str(stale_after), str(heartbeat)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        lock = Lock(here / "lock", "the test", Backend.SOFT)
+        with pytest.raises(LockTimeoutError):
+            acquire(lock, Mode.EXCLUSIVE, "wait", timeout=3 * stale_after)
+        holder.kill()
+        holder.communicate()
+        inside: set[int] = set()
+        waiting = {0, 1, 2}
+        looks = Counter[int]()
+
+        def wait_and_work(number: int) -> bool:
+            hold, _ = acquire(
+                lock,
+                Mode.EXCLUSIVE,
+                "wait",
+                timeout=20 * stale_after,
+                report=lambda *_: looks.update([number]),
+            )
+            waiting.discard(number)
+            inside.add(number)
+            enough = looks.copy() + Counter(dict.fromkeys(waiting, 2))
+            while inside == {number} and any(looks[n] < enough[n] for n in waiting):
+                time.sleep(0.05)
+            alone = inside == {number}
+            inside.discard(number)
+            hold.release()
+            return alone
+
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            assert all(pool.map(wait_and_work, list(waiting)))
+        assert not list(folder.glob("lock.soft*"))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+from typing import Any
 
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -44,11 +46,11 @@ KEPT_TO_ONE_HOST = frozenset(
 HEARTBEAT = 10.0
 """Seconds between two signs of life of a soft lock's holder."""
 
-STALE_AFTER = 30.0
+STALE_AFTER = 60.0
 """Seconds without a sign of life after which a soft lock's holder counts as dead.
 
-Not on sshfs: there filelock 4.2 never takes a marker over, since it knows files by inode
-numbers, which sshfs does not keep. A waiter gives up there, and says what to remove.
+sshfs shows the signs up to 20 s late, NFS up to 60 s where a file is not opened anew. All
+hosts have to agree: filelock refuses a marker that was made with another number.
 """
 
 RECORD = "backend.json"
@@ -143,7 +145,7 @@ def mount_of(directory: Path) -> tuple[str, str]:
     return found
 
 
-def soft_lock(path: Path) -> object:
+def soft_lock(path: Path) -> Any:
     """filelock's marker file with a heartbeat; there is no sharing it.
 
     Its reader/writer lock would allow that, but rests on hard links, and those of sshfs
@@ -165,6 +167,47 @@ def soft_lock(path: Path) -> object:
         heartbeat_interval=HEARTBEAT,
         thread_local=False,
     )
+
+
+class SoftHolder:
+    """The holder of a soft lock, as one who waits for it sees it.
+
+    filelock takes over the marker of a holder that gives no sign of life, but only where
+    two names can be exchanged in one step, and hardly any network filesystem does that
+    (``break_lock_file`` of filelock 4.2). Elsewhere it leaves breaking to those who wait.
+    """
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._sign: tuple[bytes, int] | None = None
+        self._since = 0.0
+
+    def break_if_dead(self) -> None:
+        """Break the lock if its holder was silent for ``STALE_AFTER``; to be asked often."""
+        sign = self._last_sign()
+        now = time.monotonic()
+        if sign != self._sign:
+            self._sign, self._since = sign, now
+        elif sign and now - self._since >= STALE_AFTER:
+            self._break(sign)
+
+    def _last_sign(self) -> tuple[bytes, int] | None:
+        """What the next holder changes, and every heartbeat; ``None`` without a holder."""
+        try:
+            with open(self._lock.lock_file, "rb") as file:  # NFS asks its server then
+                return file.read(), os.fstat(file.fileno()).st_mtime_ns
+        except OSError:
+            return None
+
+    def _break(self, sign: tuple[bytes, int]) -> None:
+        """One waiter alone, lest another breaks what the first one then has."""
+        from filelock import SoftFileLock
+        from filelock import Timeout
+
+        alone = SoftFileLock(f"{self._lock.lock_file}.break", blocking=False)
+        with suppress(OSError, Timeout), alone:
+            if self._last_sign() == sign:
+                self._lock.force_break()
 
 
 def soft_path(path: Path) -> Path:

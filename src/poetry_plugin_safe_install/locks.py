@@ -24,6 +24,7 @@ from poetry_plugin_safe_install import nesting
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.lock_backends import Backend
+from poetry_plugin_safe_install.lock_backends import SoftHolder
 from poetry_plugin_safe_install.lock_backends import soft_lock
 from poetry_plugin_safe_install.lock_backends import soft_path
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -233,11 +234,16 @@ class Attempt:
         from filelock import Timeout
 
         make_directory(self.lock.path.parent)
-        lock: Any = soft_lock(self.lock.path)
+        lock = soft_lock(self.lock.path)
+        holder = SoftHolder(lock)
 
         def attempt(gives_up: Callable[[], bool]) -> Callable[[], None] | None:
+            def look() -> bool:
+                holder.break_if_dead()
+                return gives_up()
+
             try:  # in one go, in which the holder's heartbeat is seen or missed
-                lock.acquire(poll_interval=SOFT_POLL_INTERVAL, cancel_check=gives_up)
+                lock.acquire(poll_interval=SOFT_POLL_INTERVAL, cancel_check=look)
             except Timeout:
                 return None
             release: Callable[[], None] = lock.release
@@ -392,7 +398,7 @@ def _timeout_message(lock: Lock, waited: float, timeout: float) -> str:
     gone = ""
     if lock.backend is Backend.SOFT:
         marker = soft_path(lock.path)
-        gone = f"\nIf the host that holds it is gone for good, remove {marker}."
+        gone = f"\nIf the host that holds it is gone for good, remove {marker}*."
     return (
         f"{gave_up}\n{held}"
         "To wait longer, set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to a number of seconds or"
