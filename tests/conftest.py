@@ -54,7 +54,11 @@ def environ(shared_environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def own_folder(tmp_path: Path) -> Path:
-    """Distributions of this test alone."""
+    """Distributions of this test alone.
+
+    Poetry's cache, which the tests share, knows them by name and version: two tests
+    give one name and version to the same content only.
+    """
     return tmp_path / "distributions"
 
 

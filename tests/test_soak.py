@@ -60,14 +60,14 @@ def kill_at_random(
     """Start six commands at once and kill three of them, again and again."""
     chance = random.Random(seed())
     marker_plugin("lasting", "1.0").wheel(own_folder)
-    leaves = [
-        Distribution(f"leaf{n}", "1.0", {f"leaf{n}/m{i}.py": "" for i in range(20)})
+    boughs = [
+        Distribution(f"bough{n}", "1.0", {f"bough{n}/m{i}.py": "" for i in range(20)})
         for n in range(4)
     ]
-    for leaf in leaves:
-        leaf.wheel(own_folder)
+    for bough in boughs:
+        bough.wheel(own_folder)
     project = new_project(
-        dependencies=tuple(leaf.name for leaf in leaves),
+        dependencies=tuple(bough.name for bough in boughs),
         requires_plugins='lasting = "*"',
     )
     project.poetry(plain_home, "lock").succeeded()
@@ -103,7 +103,7 @@ def kill_at_random(
         assert {path: path.read_bytes() for path in files} == files
     for venv in venvs:
         project.poetry(home, "install", venv=venv, environ=limit).succeeded()
-        code = "; ".join(f"import {leaf.name}.m19" for leaf in leaves)
+        code = "; ".join(f"import {bough.name}.m19" for bough in boughs)
         project.poetry(home, "run", "python", "-c", code, venv=venv).succeeded()
     return counts
 
