@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 
 from pathlib import Path
@@ -9,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.environments import isolated_environ
+from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import STAND_INS
@@ -16,6 +16,7 @@ from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
+from tests.laboratory.tagged import make_tagged_project
 from tests.laboratory.users import find_other_user
 
 
@@ -37,14 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Poetry's directories, apart from the user's; the cache is shared by the tests."""
-    base = tmp_path_factory.mktemp("poetry")
-    return {
-        "POETRY_CONFIG_DIR": str(base / "config"),
-        "POETRY_CACHE_DIR": str(base / "cache"),
-        "POETRY_DATA_DIR": str(base / "data"),
-        "HOME": str(base),
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
-    }
+    return isolated_environ(tmp_path_factory.mktemp("poetry"))
 
 
 @pytest.fixture
@@ -100,13 +94,18 @@ def new_venv(tmp_path: Path) -> Callable[..., Path]:
     """Empty virtual environments to install into."""
 
     def new(name: str, minor: str = "") -> Path:
-        python = pythons()[minor] if minor else sys.executable
-        path = tmp_path / "environments" / name
-        command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
-        subprocess.run([*command, "-p", str(python), str(path)], check=True)
-        return path
+        return make_venv(tmp_path / "environments" / name, minor)
 
     return new
+
+
+@pytest.fixture
+def tagged_project(
+    tmp_path: Path, index: LocalIndex, environ: dict[str, str]
+) -> Project:
+    """A fresh clone, so to speak, whose version 1.2.3 comes from its tag."""
+    homes = [poetry_home(minor=minor, protected=False) for minor in pythons()]
+    return make_tagged_project(tmp_path / "project", index, homes, environ=environ)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from poetry_plugin_safe_install import check
 from poetry_plugin_safe_install.check import Level
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.commands import need_of
-from poetry_plugin_safe_install.lock_backends import Found
 from poetry_plugin_safe_install.lock_backends import choose
 from poetry_plugin_safe_install.lock_backends import decide
 from poetry_plugin_safe_install.lock_backends import mount_of
@@ -287,7 +286,7 @@ def test_lock_backend_is_not_recorded(
         assert places() == before
         return found["facts"]["backend"], found["facts"]["why"]
 
-    by_mount = decide(Found("auto", "", *mount_of(project.path)))
+    by_mount = decide("auto", "", *mount_of(project.path))
     assert shown() == (by_mount.backend.value, by_mount.why)
     assert shown("--lock-backend=soft") == ("soft", "set by the user")
     project.store.mkdir(parents=True)

@@ -6,13 +6,13 @@ import errno
 import itertools
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.commands import need_of
 from poetry_plugin_safe_install.lock_backends import Backend
-from poetry_plugin_safe_install.lock_backends import Found
 from poetry_plugin_safe_install.lock_backends import decide
 from poetry_plugin_safe_install.lock_modes import first_mode
 from poetry_plugin_safe_install.lock_modes import lasting_mode
@@ -102,27 +102,44 @@ def test_lasting_mode(
 @pytest.mark.parametrize(
     ("found", "backend"),
     [
-        (Found("auto"), Backend.NATIVE),
-        (Found("auto", mount_type="ext4"), Backend.NATIVE),
-        (Found("auto", mount_type="nfs4", mount_options="rw"), Backend.NATIVE),
-        (Found("auto", mount_type="nfs", mount_options="rw,nolock"), Backend.SOFT),
+        ({"setting": "auto"}, Backend.NATIVE),
+        ({"setting": "auto", "mount_type": "ext4"}, Backend.NATIVE),
         (
-            Found("auto", mount_type="nfs", mount_options="rw,local_lock=all"),
+            {"setting": "auto", "mount_type": "nfs4", "mount_options": "rw"},
+            Backend.NATIVE,
+        ),
+        (
+            {"setting": "auto", "mount_type": "nfs", "mount_options": "rw,nolock"},
             Backend.SOFT,
         ),
         (
-            Found("auto", mount_type="nfs", mount_options="rw,local_lock=none"),
+            {
+                "setting": "auto",
+                "mount_type": "nfs",
+                "mount_options": "rw,local_lock=all",
+            },
+            Backend.SOFT,
+        ),
+        (
+            {
+                "setting": "auto",
+                "mount_type": "nfs",
+                "mount_options": "rw,local_lock=none",
+            },
             Backend.NATIVE,
         ),
-        (Found("auto", mount_type="fuse.sshfs"), Backend.SOFT),
-        (Found("auto", mount_type="9p"), Backend.SOFT),
-        (Found("auto", mount_type="vboxsf"), Backend.SOFT),
-        (Found("auto", recorded="soft", mount_type="ext4"), Backend.SOFT),
-        (Found("auto", recorded="native", mount_type="fuse.sshfs"), Backend.SOFT),
-        (Found("native", recorded="soft", mount_type="9p"), Backend.NATIVE),
-        (Found("soft", mount_type="ext4"), Backend.SOFT),
+        ({"setting": "auto", "mount_type": "fuse.sshfs"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "9p"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "vboxsf"}, Backend.SOFT),
+        ({"setting": "auto", "recorded": "soft", "mount_type": "ext4"}, Backend.SOFT),
+        (
+            {"setting": "auto", "recorded": "native", "mount_type": "fuse.sshfs"},
+            Backend.SOFT,
+        ),
+        ({"setting": "native", "recorded": "soft", "mount_type": "9p"}, Backend.NATIVE),
+        ({"setting": "soft", "mount_type": "ext4"}, Backend.SOFT),
         *(
-            (Found("auto", recorded="native", error=number), Backend.SOFT)
+            ({"setting": "auto", "recorded": "native", "error": number}, Backend.SOFT)
             for number in (
                 errno.ENOSYS,
                 errno.ENOLCK,
@@ -131,11 +148,11 @@ def test_lasting_mode(
                 524,
             )
         ),
-        (Found("auto", error=errno.EACCES), Backend.NATIVE),
+        ({"setting": "auto", "error": errno.EACCES}, Backend.NATIVE),
     ],
 )
-def test_backend(found: Found, backend: Backend) -> None:
-    choice = decide(found)
+def test_backend(found: dict[str, Any], backend: Backend) -> None:
+    choice = decide(**found)
     assert choice.backend is backend
     assert choice.why
 

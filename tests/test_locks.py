@@ -53,7 +53,7 @@ def modules_of(venv: Path) -> set[str]:
     return {path.name for path in venv.glob("lib/python*/site-packages/leaf*")}
 
 
-@pytest.mark.parametrize("round", range(4))
+@pytest.mark.parametrize("round", range(20))
 def test_installs_at_once_into_one_environment(
     round: int,
     new_project: Callable[..., Project],

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.plugins import slow_import_plugin
-from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import tree_hash
 from tests.laboratory.pythons import pythons
+from tests.laboratory.tagged import SHOW_VERSION
 
 
 if TYPE_CHECKING:
@@ -24,47 +24,6 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-
-DYNAMIC_VERSIONING = {
-    "requires_plugins": 'poetry-dynamic-versioning = "*"',
-    "tail": "[tool.poetry-dynamic-versioning]\nenable = true\n",
-}
-SHOW_VERSION = (
-    "python",
-    "-c",
-    "import importlib.metadata as m; print(m.version('demo'))",
-)
-
-
-@pytest.fixture
-def tagged_project(
-    new_project: Callable[..., Project], plain_home: PoetryHome
-) -> Project:
-    """A fresh clone, so to speak, whose version 1.2.3 comes from its tag."""
-    for minor in pythons():
-        python = poetry_home(minor=minor).python
-        download(python, "poetry-dynamic-versioning", dependencies=True)
-    project = new_project(**DYNAMIC_VERSIONING)
-    project.git("init", "--quiet")
-    project.poetry(plain_home, "lock", "--no-plugins").succeeded()
-    project.git("add", ".")
-    project.git("commit", "--quiet", "--message", "first")
-    project.git("tag", "v1.2.3")
-    return project
-
-
-def tree_hash(directory: Path) -> dict[str, str]:
-    """Every file beneath a directory with the hash of what it holds."""
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.suffix != ".used"
-    }
-
-
-def installed_version(venv: Path, name: str = "demo") -> str:
-    (found,) = venv.glob(f"lib/python3*/site-packages/{name}-*.dist-info")
-    return found.name.removesuffix(".dist-info").partition("-")[2]
 
 
 def test_every_python_has_its_own_set(

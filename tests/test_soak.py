@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import tree_hash
 from tests.laboratory.pythons import pythons
+from tests.laboratory.tagged import SHOW_VERSION
 from tests.laboratory.wheels import Distribution
-from tests.test_project_plugins import SHOW_VERSION
-from tests.test_project_plugins import installed_version
-from tests.test_project_plugins import tagged_project
-from tests.test_project_plugins import tree_hash
 
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-
-__all__ = ["tagged_project"]
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 COMMANDS = (

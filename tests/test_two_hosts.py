@@ -20,6 +20,7 @@ from poetry_plugin_safe_install.locks import Lock
 from poetry_plugin_safe_install.locks import Mode
 from poetry_plugin_safe_install.locks import acquire
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.poetries import NEWEST
@@ -59,11 +60,6 @@ def hosts(
             return first, second
 
         yield new
-
-
-def installed_version(venv: Path) -> str:
-    (found,) = venv.glob("lib/python3*/site-packages/demo-*.dist-info")
-    return found.name.removesuffix(".dist-info").partition("-")[2]
 
 
 def test_hosts_wait_for_one_another(

@@ -6,9 +6,8 @@ import contextlib
 import hashlib
 import os
 
+from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
-from typing import NamedTuple
 
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import NAME
@@ -17,20 +16,10 @@ from poetry_plugin_safe_install.store import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterable
     from collections.abc import Iterator
-    from pathlib import Path
 
-
-class EnvironmentPlaces(NamedTuple):
-    """Where things are in an environment that is there."""
-
-    path: Path
-    is_virtual: bool
-    site_packages: tuple[Path, ...]
-    scripts: Path
-    standard_library: Path
-    environment: Any
-    """Poetry's own object for it."""
+    from poetry_plugin_safe_install.poetry_compat import TargetEnvironment
 
 
 def lock_path(
@@ -52,6 +41,21 @@ def lock_path(
         return directory / name
     key = _key(directory)
     return cache_directory() / NAME / f"environment-{key}.lock"
+
+
+def lives_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
+    """Whether what is installed there is on this ``sys.path``.
+
+    A virtual environment that has nothing to do with Poetry is told by its path alone,
+    without asking its Python anything.
+    """
+    real = {os.path.realpath(path) for path in paths if path}
+    environment = Path(os.path.realpath(target.path))
+    if target.is_virtual and not any(
+        environment in Path(path).parents for path in real
+    ):
+        return False
+    return any(os.path.realpath(path) in real for path in target.directories)
 
 
 class Creations:

@@ -1,8 +1,7 @@
 """Poetry's own packages are guarded while a command changes their environment.
 
-``guard`` looks whether they are in the environment at all. If so, every list of
-operations is judged before it is executed (``own_packages.judge``), and what was
-decided is said and done here.
+Where they are in the environment at all, every list of operations is judged before it
+is executed (``own_packages.judge``), and what was decided is said and done here.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from poetry_plugin_safe_install.errors import SelfChangeRefusedError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from importlib.metadata import Distribution
 
     from poetry.installation.operations.operation import Operation
@@ -29,35 +27,6 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.own_packages import Verdict
 
 VARIABLE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
-
-
-def guard(
-    target: poetry_compat.TargetEnvironment, mode: str, arguments: list[str]
-) -> OwnPackagesGuard | None:
-    """Guard the environment if it is one that the running Poetry lives from.
-
-    :param mode: the setting ``on-self-change``.
-    :param arguments: the command's, as the user has given them.
-    """
-    if not lives_from(target, sys.path):
-        return None
-    found = OwnPackagesGuard(target, mode, arguments)
-    target.guard(found)
-    return found
-
-
-def lives_from(target: poetry_compat.TargetEnvironment, paths: Iterable[str]) -> bool:
-    """Whether what is installed there is on this ``sys.path``.
-
-    A virtual environment that has nothing to do with Poetry is told by its path alone,
-    without asking its Python anything.
-    """
-    real = {os.path.realpath(path) for path in paths if path}
-    environment = Path(os.path.realpath(target.path))
-    is_virtual = (environment / "pyvenv.cfg").exists()
-    if is_virtual and not any(environment in Path(path).parents for path in real):
-        return False
-    return any(os.path.realpath(path) in real for path in target.directories)
 
 
 class OwnPackagesGuard:
@@ -69,6 +38,10 @@ class OwnPackagesGuard:
         mode: str,
         arguments: list[str],
     ) -> None:
+        """
+        :param mode: the setting ``on-self-change``.
+        :param arguments: the command's, as the user has given them.
+        """
         self.io = target.io
         self._target = target
         self._mode = mode

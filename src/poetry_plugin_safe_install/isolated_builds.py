@@ -19,11 +19,10 @@ import time
 from contextlib import ExitStack
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import dataclass
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install.errors import TempDirectoryError
@@ -53,8 +52,7 @@ LEFT_OVER = 7 * 24 * 3600.0
 # What was found.
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A directory for temporary files, and what the interpreter can do there.
 
     Each ``no_…`` says why something does not work there and is empty if it does.
@@ -88,8 +86,7 @@ class Place:
         return ", ".join(f"{what}: {why}" for what, why in problems.items() if why)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """All that the decision rests on."""
 
     setting: str
@@ -106,17 +103,26 @@ class Found:
 # What to do.
 
 
-@dataclass(frozen=True)
 class Decision:
     """What is done for the isolated builds of one command, with a line that says why."""
 
-    text: str
-    copy: bool = False
-    """Whether virtualenv is told to copy."""
-    move_to: Path | None = None
-    """Where temporary files go instead."""
-    unfit: bool = False
-    """No directory will do: the first build fails."""
+    def __init__(
+        self,
+        text: str,
+        *,
+        copy: bool = False,
+        move_to: Path | None = None,
+        unfit: bool = False,
+    ) -> None:
+        """
+        :param copy: whether virtualenv is told to copy.
+        :param move_to: where temporary files go instead.
+        :param unfit: whether no directory will do, and the first build fails.
+        """
+        self.text = text
+        self.copy = copy
+        self.move_to = move_to
+        self.unfit = unfit
 
 
 def decide(found: Found) -> Decision:
@@ -177,19 +183,19 @@ def examine(
             base_interpreter(python, prefix)
             for python, prefix in poetry_compat.build_pythons(environment)
         }
-        found = replace(found, temp=_temp(interpreters))
+        found = found._replace(temp=_temp(interpreters))
         if found.temp and found.temp.same_device:
             return found
     choice = users_choice(os.environ)
     if choice or found.temp is None:
-        return replace(found, users_choice=choice)
+        return found._replace(users_choice=choice)
     parallel = poetry_compat.parallel_builds()
     if not found.temp.problems:
-        found = replace(found, temp=probe(found.temp.path, interpreters, parallel))
+        found = found._replace(temp=probe(found.temp.path, interpreters, parallel))
     if decide(found).unfit:
         for other in others():
             place = probe(other, interpreters, parallel)
-            found = replace(found, others=(*found.others, place))
+            found = found._replace(others=(*found.others, place))
             if not decide(found).unfit:
                 break
     return found
@@ -276,15 +282,14 @@ def probe(path: Path, interpreters: Iterable[Path], parallel: int) -> Place:
             ) as directory:
                 place = _probe(place, Path(directory), interpreter, parallel)
         except OSError as error:
-            return replace(place, no_links=_why(error), no_copies=_why(error))
+            return place._replace(no_links=_why(error), no_copies=_why(error))
     return place
 
 
 def _probe(place: Place, directory: Path, interpreter: Path, parallel: int) -> Place:
     link, copy = directory / "python", directory / "python3"
     no_room = _no_room(directory, interpreter.stat().st_size, parallel)
-    return replace(
-        place,
+    return place._replace(
         no_links=place.no_links
         or _why_not_run(link, lambda: link.symlink_to(interpreter)),
         no_room=place.no_room or no_room,

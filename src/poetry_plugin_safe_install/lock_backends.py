@@ -14,7 +14,6 @@ import os
 import time
 
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
@@ -61,40 +60,37 @@ class Backend(Enum):
     SOFT = "soft"
 
 
-@dataclass(frozen=True)
-class Found:
-    """What is known about locking in a directory."""
-
-    setting: str
-    """``auto``, ``native`` or ``soft``."""
-    recorded: str = ""
-    """What was chosen here before, by whatever host."""
-    mount_type: str = ""
-    mount_options: str = ""
-    error: int = 0
-    """What ``flock`` answered here, 0 if it did not fail."""
-
-
-@dataclass(frozen=True)
 class Choice:
-    backend: Backend
-    why: str
+    def __init__(self, backend: Backend, why: str) -> None:
+        self.backend = backend
+        self.why = why
 
 
-def decide(found: Found) -> Choice:
-    """Which locks to use. Once soft, always soft: another host may see no reason."""
-    if found.setting != "auto":
-        return Choice(Backend(found.setting), "set by the user")
-    if found.recorded == Backend.SOFT.value:
+def decide(
+    setting: str,
+    recorded: str = "",
+    mount_type: str = "",
+    mount_options: str = "",
+    error: int = 0,
+) -> Choice:
+    """Which locks to use. Once soft, always soft: another host may see no reason.
+
+    :param setting: ``auto``, ``native`` or ``soft``.
+    :param recorded: what was chosen there before, by whatever host.
+    :param error: what ``flock`` answered there, 0 if it did not fail.
+    """
+    if setting != "auto":
+        return Choice(Backend(setting), "set by the user")
+    if recorded == Backend.SOFT.value:
         return Choice(Backend.SOFT, "recorded in the project")
-    if found.error in UNSUPPORTED:
-        name = errno.errorcode.get(found.error, str(found.error))
+    if error in UNSUPPORTED:
+        name = errno.errorcode.get(error, str(error))
         return Choice(Backend.SOFT, f"flock answers {name} here")
-    if found.mount_type in KEPT_TO_ONE_HOST:
-        return Choice(Backend.SOFT, f"{found.mount_type} keeps locks to one host")
-    if found.mount_type.startswith("nfs") and any(
+    if mount_type in KEPT_TO_ONE_HOST:
+        return Choice(Backend.SOFT, f"{mount_type} keeps locks to one host")
+    if mount_type.startswith("nfs") and any(
         option in ("nolock", "local_lock=flock", "local_lock=all")
-        for option in found.mount_options.split(",")
+        for option in mount_options.split(",")
     ):
         return Choice(Backend.SOFT, "this NFS mount keeps locks to one host")
     return Choice(Backend.NATIVE, "the kernel's locks hold here")
@@ -107,8 +103,7 @@ def choose(directory: Path, setting: str, error: int = 0) -> Choice:
     :raises LockUnavailableError: if this filelock cannot do what was recorded.
     """
     recorded = recorded_choice(directory)
-    mount_type, mount_options = mount_of(directory)
-    choice = decide(Found(setting, recorded, mount_type, mount_options, error))
+    choice = decide(setting, recorded, *mount_of(directory), error)
     if choice.backend.value != recorded:
         text = {"backend": choice.backend.value, "why": choice.why}
         with suppress(OSError):  # a directory that cannot be written decides each time

@@ -73,15 +73,22 @@ class Mode(Enum):
     SHARED = "shared"
 
 
-class Holder(NamedTuple):
-    """Who holds a lock, as recorded beside it for those who wait."""
+class Holder:
+    """Who holds a lock, as recorded beside it for those who wait.
 
-    command: str
-    pid: int
-    host: str
-    user: str
-    since: float
-    mode: str
+    Like others here no named tuple: making one takes a thirtieth of what this plugin may
+    cost a command.
+    """
+
+    def __init__(
+        self, command: str, pid: int, host: str, user: str, since: float, mode: str
+    ) -> None:
+        self.command = command
+        self.pid = pid
+        self.host = host
+        self.user = user
+        self.since = since
+        self.mode = mode
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -280,11 +287,7 @@ def holders(lock: Lock) -> list[Holder]:
 
     host = socket.gethostname()
     found = []
-    try:
-        records = list(lock.records.glob("*.json"))
-    except OSError:
-        return []
-    for record in records:
+    for record in _records(lock):
         try:
             holder = _holder(json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
@@ -292,6 +295,13 @@ def holders(lock: Lock) -> list[Holder]:
         if holder.host != host or nesting.is_alive(holder.pid):
             found.append(holder)
     return sorted(found, key=lambda holder: holder.since)
+
+
+def _records(lock: Lock) -> list[Path]:
+    try:
+        return [lock.records / name for name in os.listdir(lock.records)]
+    except OSError:
+        return []
 
 
 def _holder(record: Any) -> Holder:
@@ -366,27 +376,32 @@ def _open(path: Path) -> tuple[int, bool]:
 
 def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
     """Say who holds the lock, beside it. A courtesy: failing to say so is no error."""
-    import getpass
     import json
     import socket
 
     host = socket.gethostname()
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = "unknown"
-    holder = Holder(command, os.getpid(), host, user, time.time(), mode.value)
+    holder = Holder(command, os.getpid(), host, _user(), time.time(), mode.value)
     record = lock.records / f"{host}-{os.getpid()}.json"
     with suppress(OSError):
-        if mode is Mode.EXCLUSIVE and lock.records.is_dir():
-            for stale in lock.records.glob("*.json"):  # nobody else holds it now
+        if mode is Mode.EXCLUSIVE:
+            for stale in _records(lock):  # nobody else holds it now
                 stale.unlink(missing_ok=True)
         make_directory(lock.records)
         fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(holder._asdict(), file)
+            json.dump(vars(holder), file)
         return record
     return None
+
+
+def _user() -> str:
+    """Who runs this: ``getpass`` without its import of ``termios``."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # Windows; a user without a name
+        return os.environ.get("USERNAME", "unknown")
 
 
 def _timeout_message(lock: Lock, waited: float, timeout: float) -> str:

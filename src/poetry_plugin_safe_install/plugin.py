@@ -37,7 +37,7 @@ def _protect(command: poetry_compat.StartingCommand) -> poetry_compat.Protection
     from poetry_plugin_safe_install.store import find_store
 
     store = find_store(command.project.parent, poetry_compat.cache_directory)
-    if need is Need.PLUGINS and not (store.path / "plugins").is_dir():
+    if need is Need.PLUGINS and not store.plugin_sets.is_dir():
         return None
 
     from poetry_plugin_safe_install.protected_command import protect

@@ -26,7 +26,6 @@ import uuid
 from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import NamedTuple
 
 from poetry_plugin_safe_install.locks import HAS_FLOCK
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Iterator
     from pathlib import Path
+
+    from poetry_plugin_safe_install.store import Store
 
 if HAS_FLOCK:
     import fcntl
@@ -94,10 +95,11 @@ def installed_names(paths: Iterable[str]) -> set[str]:
     return found
 
 
-class PluginSet(NamedTuple):
+class PluginSet:
     """A published set."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     @property
     def lib(self) -> Path:
@@ -136,21 +138,10 @@ class PluginSet(NamedTuple):
 class PluginSets:
     """The plugin sets of one project, as one interpreter sees them."""
 
-    def __init__(self, store: Path, interpreter: str) -> None:
-        self._store = store
-        self._interpreter = interpreter
-
-    @property
-    def staging(self) -> Path:
-        return self._store / "staging"
-
-    @property
-    def all_interpreters(self) -> Path:
-        return self._store / "plugins"
-
-    @property
-    def _own(self) -> Path:
-        return self.all_interpreters / self._interpreter
+    def __init__(self, store: Store, interpreter: str) -> None:
+        self.staging = store.staging
+        self.all_interpreters = store.plugin_sets
+        self._own = store.plugin_sets / interpreter
 
     def exact(self, name: str) -> PluginSet | None:
         """The set of this name, if it has been published for this interpreter."""
@@ -195,10 +186,6 @@ class PluginSets:
         finally:
             self.sweep()
         return PluginSet(target)
-
-    def has_leftovers(self) -> bool:
-        """Whether a command that was cut off left something to sweep."""
-        return self.staging.exists()
 
     def sweep(self) -> None:
         """Remove what is staged. The caller holds the project exclusively.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.io.buffered_io import BufferedIO
     from cleo.io.io import IO
     from poetry.console.application import Application
     from poetry.console.commands.install import InstallCommand
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
     from poetry.plugins.plugin_manager import PluginManager
     from poetry.poetry import Poetry
 
-    from poetry_plugin_safe_install.environments import EnvironmentPlaces
     from poetry_plugin_safe_install.own_packages import Change
     from poetry_plugin_safe_install.own_packages import Release
     from poetry_plugin_safe_install.own_packages import Requires
+    from poetry_plugin_safe_install.surroundings import EnvironmentPlaces
 
     class Protection(Protocol):
         """What the story of a protected command is told by, moment after moment."""
@@ -430,21 +431,23 @@ def _has_entry_points(path: str, section: bytes) -> bool:
     with suppress(OSError), os.scandir(path) as entries:
         for entry in entries:
             if entry.name.endswith(".dist-info"):
-                with suppress(OSError):
-                    if section in Path(entry.path, "entry_points.txt").read_bytes():
+                with (
+                    suppress(OSError),
+                    open(f"{entry.path}/entry_points.txt", "rb") as file,
+                ):
+                    if section in file.read():
                         return True
     return False
 
 
-def load_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file with the parser that Poetry brings for its Python.
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML with the parser that Poetry brings for its Python.
 
     :raises ValueError: if it is not TOML.
     """
     from poetry.utils._compat import tomllib
 
-    with path.open("rb") as file:
-        return tomllib.load(file)
+    return tomllib.loads(text)
 
 
 def poetry_version() -> str:
@@ -530,7 +533,6 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     ``EnvManager.create_venv`` is what Poetry calls in ``Application.configure_env``; it
     calls ``build_venv`` and ``remove_venv`` on itself for all that it makes.
     """
-    from cleo.io.buffered_io import BufferedIO
     from poetry.utils.env import EnvManager
 
     class MustCreateError(Exception):
@@ -539,18 +541,41 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     def must_create(*args: Any, **kwargs: Any) -> None:
         raise MustCreateError
 
-    said = BufferedIO(decorated=io.output.is_decorated())
-    said.set_verbosity(io.output.verbosity)
-    manager = EnvManager(poetry, io=said)
+    said = _Kept(io)
+    manager = EnvManager(poetry, io=said)  # type: ignore[arg-type]
     manager.build_venv = must_create  # type: ignore[method-assign,assignment]
     manager.remove_venv = must_create  # type: ignore[method-assign]
     try:
         environment = manager.create_venv()
     except MustCreateError:
         return None
-    finally_said(said.fetch_output(), io.write)
-    finally_said(said.fetch_error(), io.write_error)
+    said.say()
     return environment
+
+
+class _Kept:
+    """An IO that keeps what is written to it, which mostly is nothing."""
+
+    def __init__(self, io: IO) -> None:
+        self._io = io
+        self._kept: BufferedIO | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("is_"):
+            return getattr(self._io, name)
+        if self._kept is None:
+            from cleo.io.buffered_io import BufferedIO
+
+            self._kept = BufferedIO(decorated=self._io.output.is_decorated())
+            self._kept.set_verbosity(self._io.output.verbosity)
+        return getattr(self._kept, name)
+
+    def say(self) -> None:
+        if self._kept:
+            from cleo.io.outputs.output import Type
+
+            self._io.write(self._kept.fetch_output(), type=Type.RAW)
+            self._io.write_error(self._kept.fetch_error(), type=Type.RAW)
 
 
 def watch_environments(
@@ -590,13 +615,6 @@ def remove_environment(path: Path) -> None:
     from poetry.utils.env import EnvManager
 
     EnvManager.remove_venv(path)
-
-
-def finally_said(text: str, write: Callable[..., None]) -> None:
-    if text:
-        from cleo.io.outputs.output import Type
-
-        write(text, type=Type.RAW)
 
 
 def create_environment(poetry: Poetry, io: IO) -> Any:
@@ -741,7 +759,7 @@ def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
     environment = environment_without_creating(poetry, BufferedIO())
     if environment is None:
         return None
-    from poetry_plugin_safe_install.environments import EnvironmentPlaces
+    from poetry_plugin_safe_install.surroundings import EnvironmentPlaces
 
     paths = environment.paths
     return EnvironmentPlaces(
@@ -848,6 +866,10 @@ class TargetEnvironment:
         return Path(self._command.env.path)
 
     @property
+    def is_virtual(self) -> bool:
+        return (self.path / "pyvenv.cfg").exists()
+
+    @property
     def directories(self) -> list[Path]:
         """Where packages are installed.
 
@@ -857,7 +879,7 @@ class TargetEnvironment:
         env = self._command.env
         found = [Path(path) for path in (env.purelib, env.platlib, *env.fallbacks)]
         userbase, scripts = env.paths.get("userbase"), env.paths.get("scripts")
-        if userbase and scripts and not (self.path / "pyvenv.cfg").exists():
+        if userbase and scripts and not self.is_virtual:
             purelib = str(env.purelib)
             if not all(os.access(path, os.W_OK) for path in (purelib, scripts)):
                 prefix = os.path.commonpath([scripts, purelib])

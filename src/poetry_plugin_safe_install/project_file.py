@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from typing import NamedTuple
 
 from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install.settings import SECTION
 
 
-class ProjectFile(NamedTuple):
-    """The two sections that concern this plugin.
+class ProjectFile:
+    """The two sections that concern this plugin."""
 
-    ``requires_plugins`` is ``None`` where the file cannot be read or makes no sense:
-    then Poetry will say so in its own words.
-    """
-
-    requires_plugins: dict[str, Any] | None
-    section: Any
+    def __init__(self, requires_plugins: dict[str, Any] | None, section: Any) -> None:
+        """
+        :param requires_plugins: ``None`` where the file cannot be read or makes no
+            sense: then Poetry will say so in its own words.
+        """
+        self.requires_plugins = requires_plugins
+        self.section = section
 
 
 UNREADABLE = ProjectFile(None, {})
@@ -32,9 +33,15 @@ def shown(path: Path) -> str:
 
 def read(path: Path) -> ProjectFile:
     try:
-        tool = poetry_compat.load_toml(path).get("tool", {})
+        return _parsed(path.read_bytes())
     except (OSError, ValueError):
         return UNREADABLE
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes) -> ProjectFile:
+    """A command reads the file again after every wait; mostly it is the same."""
+    tool = poetry_compat.parse_toml(content.decode()).get("tool", {})
     if not isinstance(tool, dict) or not isinstance(tool.get("poetry", {}), dict):
         return UNREADABLE
     requires_plugins = tool.get("poetry", {}).get("requires-plugins", {})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poetry_plugin_safe_install.poetry_compat import StartingCommand
+    from poetry_plugin_safe_install.store import Store
 
 
 class ProjectPlugins:
@@ -33,7 +34,7 @@ class ProjectPlugins:
     ``requires`` is that section of pyproject.toml wherever it is an argument.
     """
 
-    def __init__(self, command: StartingCommand, store: Path) -> None:
+    def __init__(self, command: StartingCommand, store: Store) -> None:
         self._command = command
         self._cache = PoetryCache(command.poetry_cache)
         self.sets = PluginSets(store, interpreter_name(poetry_compat.poetry_version()))
@@ -44,7 +45,7 @@ class ProjectPlugins:
             outdated = not self.sets.exact(self._name(requires))
         else:
             outdated = bool(self.sets.everything())
-        return outdated or self.sets.has_leftovers() or self._must_retire(requires)
+        return outdated or self.sets.staging.exists() or self._must_retire(requires)
 
     def settle(self, requires: dict[str, Any]) -> bool:
         """Publish the set that is missing, remove what nobody needs any more.

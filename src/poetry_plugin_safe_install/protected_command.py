@@ -23,9 +23,11 @@ then. A command that a holder starts does not wait for that holder: see ``nestin
 from __future__ import annotations
 
 import os
+import sys
 
 from contextlib import ExitStack
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
@@ -38,10 +40,10 @@ from poetry_plugin_safe_install.commands import CHANGE_ENVIRONMENT
 from poetry_plugin_safe_install.commands import MAY_BUILD
 from poetry_plugin_safe_install.commands import Need
 from poetry_plugin_safe_install.environments import Creations
+from poetry_plugin_safe_install.environments import lives_from
 from poetry_plugin_safe_install.environments import lock_path
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.lock_backends import Found
 from poetry_plugin_safe_install.lock_backends import choose
 from poetry_plugin_safe_install.lock_backends import decide
 from poetry_plugin_safe_install.lock_backends import mount_of
@@ -51,12 +53,10 @@ from poetry_plugin_safe_install.locks import Lock
 from poetry_plugin_safe_install.locks import Mode
 from poetry_plugin_safe_install.locks import acquire
 from poetry_plugin_safe_install.locks import try_acquire
-from poetry_plugin_safe_install.project_plugins import ProjectPlugins
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.store import make_store
 from poetry_plugin_safe_install.summary import Summary
-from poetry_plugin_safe_install.waiting import waiting
 
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
     from poetry_plugin_safe_install.locks import Hold
+    from poetry_plugin_safe_install.project_plugins import ProjectPlugins
     from poetry_plugin_safe_install.safe_install import SafeInstallCommand
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
@@ -126,7 +127,6 @@ class ProtectedCommand:
         self._store = store
         self._failure = failure
         self._pyproject = command.project
-        self._plugins = ProjectPlugins(command, store.path)
         self._creations = Creations(store.path)
         self._stands_aside = False
         self._summary = Summary()
@@ -174,31 +174,34 @@ class ProtectedCommand:
     def _load_plugins(self, requires: dict[str, Any]) -> None:
         if self._stands_aside:
             return
+        if self._need is Need.INSTALL:
+            poetry_compat.without_project_plugins()
+        if not self._has_plugins(requires):
+            return
         made = False
         if self._need is Need.INSTALL:
             if self._mode is Mode.EXCLUSIVE and self._plugins.must_settle(requires):
                 self._share_builds()
                 made = self._plugins.settle(requires)
                 self._command.forget_project()
-            poetry_compat.without_project_plugins()
             self._plugins.forget_poetry_cache()
         if self._plugins.load(requires):
             self._summary.plugin_set(made=made)
 
     def _lock_project_first(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
-        if self._plugins.sets.has_leftovers() and self._need is not Need.INSTALL:
+        if self._store.staging.exists() and self._need is not Need.INSTALL:
             self._sweep_leftovers()
         while self._mode is not Mode.EXCLUSIVE and not self._stands_aside:
             requires = self._requires_plugins
-            installs = self._need is Need.INSTALL and requires is not None
+            settles = self._need is Need.INSTALL and self._has_plugins(requires)
             mode = first_mode(
                 self._need,
                 self._settings.lock_scope,
                 others=bool(requires)
                 or self._command.has_other_plugins
                 or self._has_generic_plugins,
-                must_publish=installs and self._plugins.must_settle(requires or {}),
+                must_publish=settles and self._plugins.must_settle(requires or {}),
             )
             if mode is self._mode:
                 return
@@ -319,15 +322,19 @@ class ProtectedCommand:
         )
 
     def _guard_environment(self, target: poetry_compat.TargetEnvironment) -> None:
-        from poetry_plugin_safe_install import guarded_executor
-        from poetry_plugin_safe_install import system_environment
+        if not target.is_virtual and not target.changes_nothing:
+            from poetry_plugin_safe_install import system_environment
 
-        self._watch = system_environment.watch(
-            target, self._settings.externally_managed, os.environ
-        )
-        self._guard = guarded_executor.guard(
-            target, self._settings.on_self_change, self._command.arguments
-        )
+            self._watch = system_environment.watch(
+                target, self._settings.externally_managed, os.environ
+            )
+        if lives_from(target, sys.path):
+            from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
+
+            self._guard = OwnPackagesGuard(
+                target, self._settings.on_self_change, self._command.arguments
+            )
+            target.guard(self._guard)
 
     # 5. The command has ended, and every listener has been called.
 
@@ -364,8 +371,7 @@ class ProtectedCommand:
         if store.is_dir() and self._pyproject.parent in lock.path.parents:
             choice = choose(store, setting)
         else:
-            kind, options = mount_of(lock.path.parent)
-            choice = decide(Found(setting, "", kind, options))
+            choice = decide(setting, "", *mount_of(lock.path.parent))
         return lock._replace(backend=choice.backend)
 
     @property
@@ -375,6 +381,28 @@ class ProtectedCommand:
     @property
     def _requires_plugins(self) -> dict[str, Any] | None:
         return project_file.read(self._pyproject).requires_plugins
+
+    @cached_property
+    def _plugins(self) -> ProjectPlugins:
+        from poetry_plugin_safe_install.project_plugins import ProjectPlugins
+
+        return ProjectPlugins(self._command, self._store)
+
+    def _has_plugins(self, requires: dict[str, Any] | None) -> bool:
+        """Whether there are plugins of the project's own, or something is left of them.
+
+        Not if the file makes no sense: then nothing is done about them.
+        """
+        if requires is None:
+            return False
+        return bool(requires) or any(
+            place.exists()
+            for place in (
+                self._store.plugin_sets,
+                self._store.staging,
+                self._command.poetry_cache,
+            )
+        )
 
     @property
     def _has_generic_plugins(self) -> bool:
@@ -409,6 +437,10 @@ class ProtectedCommand:
         return self._acquire_where_it_holds(lock._replace(backend=other.backend), mode)
 
     def _acquire_where_it_holds(self, lock: Lock, mode: Mode) -> Hold:
+        if hold := try_acquire(lock, mode, self._command.line):
+            return hold
+        from poetry_plugin_safe_install.waiting import waiting
+
         with waiting(self._command.io, lock.guards) as message:
             hold, waited = acquire(
                 lock,

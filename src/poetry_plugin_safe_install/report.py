@@ -90,7 +90,7 @@ def write_settings(io: IO, settings: Settings) -> None:
         (
             setting.key,
             _shown(settings.values[setting.key]),
-            str(settings.sources[setting.key]),
+            settings.sources[setting.key],
         )
         for setting in SETTINGS
     ]

@@ -6,7 +6,6 @@ import math
 
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import NamedTuple
 
 from poetry_plugin_safe_install.errors import SettingError
 
@@ -21,32 +20,33 @@ ENVIRONMENT_PREFIX = "POETRY_SAFE_INSTALL_"
 DEFAULT_LOCK_TIMEOUT = 900.0
 
 
-class Source(NamedTuple):
-    """Where a value was set, in words for an error or a table."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
+DEFAULT = "default"
+"""Where a value that nobody set comes from."""
 
 
-DEFAULT = Source("default")
+class Setting:
+    """One setting."""
 
-
-class Setting(NamedTuple):
-    """One setting.
-
-    ``parse`` turns what the user wrote into a value or raises ``ValueError``;
-    ``allowed`` says what it accepts, to complete "must be …"; ``choices`` says so in
-    the short form of help texts.
-    """
-
-    key: str
-    default: Any
-    allowed: str
-    choices: str
-    parse: Callable[[Any], Any]
-    help: str
+    def __init__(
+        self,
+        key: str,
+        default: Any,
+        allowed: str,
+        choices: str,
+        parse: Callable[[Any], Any],
+        help: str,
+    ) -> None:
+        """
+        :param allowed: what ``parse`` accepts, to complete "must be …".
+        :param choices: the same in the short form of help texts.
+        :param parse: turns what the user wrote into a value or raises ``ValueError``.
+        """
+        self.key = key
+        self.default = default
+        self.allowed = allowed
+        self.choices = choices
+        self.parse = parse
+        self.help = help
 
     @property
     def variable(self) -> str:
@@ -142,11 +142,15 @@ SETTINGS: tuple[Setting, ...] = (
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
-class Settings(NamedTuple):
+class Settings:
     """Every setting's value, each with its source."""
 
-    values: Mapping[str, Any]
-    sources: Mapping[str, Source]
+    def __init__(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        """
+        :param sources: where each was set, in words for an error or a table.
+        """
+        self.values = values
+        self.sources = sources
 
     @property
     def enabled(self) -> bool:
@@ -208,23 +212,23 @@ def resolve(
             )
 
     values: dict[str, Any] = {}
-    sources: dict[str, Source] = {}
+    sources: dict[str, str] = {}
     for setting in SETTINGS:
         key = setting.key
         if options.get(key) is not None:
-            given, source = options[key], Source(f"option --{key}")
+            given, source = options[key], f"option --{key}"
         elif environ.get(setting.variable):
             given = environ[setting.variable]
-            source = Source(f"environment variable {setting.variable}")
+            source = f"environment variable {setting.variable}"
         elif key in section:
-            given, source = section[key], Source(table)
+            given, source = section[key], table
         else:
             values[key], sources[key] = setting.default, DEFAULT
             continue
         try:
             values[key] = setting.parse(given)
         except ValueError:
-            place = f"setting {key} of {table}" if source.name == table else source
+            place = f"setting {key} of {table}" if source == table else source
             raise SettingError(
                 f"The {place} must be {setting.allowed}, but is {_shown(given)}."
             ) from None

@@ -30,8 +30,6 @@ from poetry_plugin_safe_install.locks import try_acquire
 from poetry_plugin_safe_install.store import find_store
 from poetry_plugin_safe_install.store import make_directory
 from poetry_plugin_safe_install.store import make_store
-from poetry_plugin_safe_install.waiting import REPEAT
-from poetry_plugin_safe_install.waiting import waiting_text
 
 
 if TYPE_CHECKING:
@@ -213,11 +211,14 @@ class _Report:
     def __call__(
         self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
     ) -> None:
+        from poetry_plugin_safe_install.waiting import REPEAT
+        from poetry_plugin_safe_install.waiting import waiting_text
+
         text = waiting_text(lock, holders, waited, timeout)
         if self._tell and self._tell(text):
             return
         if waited >= self._next:
-            self._next = waited + REPEAT
+            self._next = int(waited) + REPEAT
             self._io.write_error_line(text)
 
 

@@ -8,7 +8,6 @@ import os
 from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from typing import NamedTuple
 
 
 if TYPE_CHECKING:
@@ -24,20 +23,37 @@ DIRECTORY = ".poetry"
 NAME = "safe-install"
 
 
-class Store(NamedTuple):
+class Store:
     """A directory for the locks and plugin sets of one project."""
 
-    path: Path
-    why_elsewhere: str = ""
-    """Why it is not in the project, where it cannot be."""
-    is_mistake: bool = False
-    """Whether that is something the user did not intend, and should be told of."""
-    lock_directory: Path | None = None
-    """Where the locks are, if not in ``path``: whoever can read a lock can share it."""
+    def __init__(
+        self,
+        path: Path,
+        why_elsewhere: str = "",
+        *,
+        is_mistake: bool = False,
+        lock_directory: Path | None = None,
+    ) -> None:
+        """
+        :param why_elsewhere: why it is not in the project, where it cannot be.
+        :param is_mistake: whether that is something the user did not intend, and should
+            be told of.
+        :param lock_directory: where the locks are, if not in ``path``: whoever can read
+            a lock can share it.
+        """
+        self.path = path
+        self.why_elsewhere = why_elsewhere
+        self.is_mistake = is_mistake
+        self.project_lock = (lock_directory or path) / "project.lock"
 
     @property
-    def project_lock(self) -> Path:
-        return (self.lock_directory or self.path) / "project.lock"
+    def plugin_sets(self) -> Path:
+        return self.path / "plugins"
+
+    @property
+    def staging(self) -> Path:
+        """Where plugin sets are made or removed; there only meanwhile."""
+        return self.path / "staging"
 
 
 def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:

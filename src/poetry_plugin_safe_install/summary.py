@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Wait:
-    seconds: float
-    holder: str
-    """Whom it was for; empty where the wait was too short to ask."""
-
 
 class Summary:
     """A record that is only added to."""
 
     def __init__(self) -> None:
-        self._waits: list[Wait] = []
+        self._waited = 0.0
+        self._holders: dict[str, None] = {}
         self._plugin_set = ""
         self._pinned: list[str] = []
         self._other: list[str] = []
 
     def waited(self, seconds: float, holder: str = "") -> None:
-        if seconds > 0:
-            self._waits.append(Wait(seconds, holder))
+        """
+        :param holder: whom it was for; empty where the wait was too short to ask.
+        """
+        self._waited += seconds
+        if holder:
+            self._holders[holder] = None
 
     def plugin_set(self, *, made: bool) -> None:
         self._plugin_set = "plugin set made" if made else "plugin set reused"
@@ -42,12 +38,11 @@ class Summary:
         return f"Protected: {', '.join(part for part in parts if part)}."
 
     def _waiting(self) -> str:
-        if not self._waits:
+        if not self._waited:
             return "did not have to wait"
-        seconds = sum(wait.seconds for wait in self._waits)
-        shown = f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1f}"
-        whom = list(dict.fromkeys(wait.holder for wait in self._waits if wait.holder))
-        return f"waited {shown} s" + (f" for {' and '.join(whom)}" if whom else "")
+        shown = f"{self._waited:.0f}" if self._waited >= 1 else f"{self._waited:.1f}"
+        whom = " and ".join(self._holders)
+        return f"waited {shown} s" + (f" for {whom}" if whom else "")
 
     def _pinning(self) -> str:
         if not self._pinned:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from poetry.console.application import Application
     from poetry.console.commands.install import InstallCommand
 
-    from poetry_plugin_safe_install.environments import EnvironmentPlaces
     from poetry_plugin_safe_install.locks import Lock
     from poetry_plugin_safe_install.own_packages import Verdict
     from poetry_plugin_safe_install.project_plugins import ProjectPlugins
@@ -46,6 +45,19 @@ class Briefing:
     store: Store
     plugins: ProjectPlugins
     summary: Summary
+
+
+@dataclass(frozen=True)
+class EnvironmentPlaces:
+    """Where things are in an environment that is there."""
+
+    path: Path
+    is_virtual: bool
+    site_packages: tuple[Path, ...]
+    scripts: Path
+    standard_library: Path
+    environment: Any
+    """Poetry's own object for it."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,8 @@ def _settings(briefing: Briefing) -> check.SettingsFacts:
     sources = briefing.settings.sources
     return check.SettingsFacts(
         briefing.settings.enabled,
-        str(sources["enabled"]),
-        tuple(key for key, source in sources.items() if source is not DEFAULT),
+        sources["enabled"],
+        tuple(key for key, source in sources.items() if source != DEFAULT),
         _text(briefing.failure) if briefing.failure else "",
     )
 
@@ -127,8 +139,8 @@ def _own_packages(
     setting = settings.on_self_change
     if target.places is None:
         return check.OwnPackagesFacts(setting, concerned=False)
+    from poetry_plugin_safe_install.environments import lives_from
     from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
-    from poetry_plugin_safe_install.guarded_executor import lives_from
 
     looked_at = poetry_compat.LookedAtEnvironment(command, target.places.environment)
     if not lives_from(looked_at, sys.path):
@@ -164,7 +176,8 @@ def _own_package_change(verdict: Verdict) -> check.OwnPackageChange:
 
 def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
     sets = briefing.plugins.sets
-    current = briefing.plugins.exact_set(dict(briefing.requires_plugins))
+    exact = briefing.plugins.exact_set(dict(briefing.requires_plugins))
+    current = exact.path if exact else None
     now = time.time()
     return check.PluginSetsFacts(
         tuple(briefing.requires_plugins),
@@ -173,12 +186,12 @@ def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
                 found.path.parent.name,
                 found.path.name,
                 max(0, int((now - found.last_used) // DAY)),
-                found == current,
+                found.path == current,
             )
             for found in sets.everything()
         ),
         briefing.plugins.cache_state.value,
-        sets.has_leftovers(),
+        sets.staging.exists(),
     )
 
 
@@ -206,22 +219,20 @@ def _lock(lock: Lock) -> check.LockFacts:
     from poetry_plugin_safe_install.locks import holders
 
     found = tuple(
-        check.HolderFacts(**holder._asdict(), shown=str(holder))
-        for holder in holders(lock)
+        check.HolderFacts(**vars(holder), shown=str(holder)) for holder in holders(lock)
     )
     return check.LockFacts(lock.guards, str(lock.path), found)
 
 
 def _lock_backend(briefing: Briefing) -> check.LockBackendFacts:
     """As ``lock_backends.choose`` decides, without recording it."""
-    from poetry_plugin_safe_install.lock_backends import Found
     from poetry_plugin_safe_install.lock_backends import decide
     from poetry_plugin_safe_install.lock_backends import mount_of
     from poetry_plugin_safe_install.lock_backends import recorded_choice
 
     setting, store = briefing.settings.lock_backend, briefing.store.path
     existing = next(path for path in (store, *store.parents) if path.is_dir())
-    choice = decide(Found(setting, recorded_choice(store), *mount_of(existing)))
+    choice = decide(setting, recorded_choice(store), *mount_of(existing))
     return check.LockBackendFacts(setting, choice.backend.value, choice.why)
 
 

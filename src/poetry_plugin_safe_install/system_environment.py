@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from poetry_plugin_safe_install.errors import ExternallyManagedError
 
@@ -23,14 +23,12 @@ MARKER = "EXTERNALLY-MANAGED"
 
 def watch(
     target: TargetEnvironment, externally_managed: str, environ: Mapping[str, str]
-) -> SystemEnvironment | None:
-    """Watch the environment if it is none of its own.
+) -> SystemEnvironment:
+    """Watch an environment that is no virtual one.
 
     :param externally_managed: the setting of that name.
     :raises ExternallyManagedError: if nothing may be installed there.
     """
-    if (target.path / "pyvenv.cfg").exists() or target.changes_nothing:
-        return None
     marker = target.standard_library / MARKER
     if externally_managed != "allow" and marker.exists():
         message = managed_message(target.path, marker, environ)
@@ -82,8 +80,7 @@ class SystemEnvironment:
         self._before = {}
 
 
-@dataclass(frozen=True, order=True)
-class Script:
+class Script(NamedTuple):
     name: str
     modified: int
     """Nanoseconds: a script written anew is another."""

@@ -44,7 +44,7 @@ class WaitMessage:
         self.waited_for = _in_short(holders)
         if not self._columns and waited < self._next:
             return
-        self._next = waited + REPEAT
+        self._next = int(waited) + REPEAT
         text = waiting_text(lock, holders, waited, timeout)
         if self._columns:
             self._replace(text)

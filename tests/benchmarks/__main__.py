@@ -36,7 +36,7 @@ from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
-from tests.laboratory.poetries import poetry_home
+from tests.laboratory.poetries import measured_home
 from tests.laboratory.pythons import pythons
 
 
@@ -88,7 +88,7 @@ def main() -> None:
 def _prepare() -> None:
     for minor in pythons():
         for protected in (False, True):
-            poetry_home(minor=minor, protected=protected)
+            measured_home(minor, protected=protected)
 
 
 def measure(workload: Workload) -> Measured:

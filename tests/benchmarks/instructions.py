@@ -8,7 +8,7 @@ import subprocess
 
 from typing import TYPE_CHECKING
 
-from tests.laboratory.poetries import poetry_home
+from tests.laboratory.poetries import measured_home
 
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def instructions(command: Command, *, protected: bool) -> int | None:
     valgrind = shutil.which("valgrind")
     if not valgrind:
         return None
-    home = poetry_home(minor=command.minor, protected=protected)
+    home = measured_home(command.minor, protected=protected)
     line = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     line += [str(home.python), "-c", START, *command.arguments]
     environ = {**command.environ, "PYTHONHASHSEED": "0"}

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tests.laboratory.poetries import DEFAULT_PYTHON
-from tests.laboratory.poetries import poetry_home
+from tests.laboratory.poetries import measured_home
 
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Command:
         """The command as it is started."""
         if way is Way.UV:
             return [sys.executable, "-m", "uv", "--quiet", *self.uv]
-        home = poetry_home(minor=self.minor, protected=way is Way.PROTECTED)
+        home = measured_home(self.minor, protected=way is Way.PROTECTED)
         line = [str(home.executable), "--no-ansi", *self.arguments]
         if way is Way.FLOCK:
             line = ["flock", str(self.project.path.parent / "flock"), *line]

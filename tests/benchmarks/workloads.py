@@ -16,6 +16,7 @@ from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import download
+from tests.laboratory.poetries import measured_home
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
@@ -62,7 +63,7 @@ class Size:
 
 
 SHORT = Size(3, 3, (4,), 4, 16, 3)
-FULL = Size(10, 3, (2, 4, 8, 16), 8, 64, 10)
+FULL = Size(5, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
 class Workshop:
@@ -308,7 +309,7 @@ class Workshop:
         """Lock and install once, so that caches are warm."""
         self._lock(project)
         for protected in (False, True):
-            home = poetry_home(protected=protected)
+            home = measured_home(protected=protected)
             project.poetry(home, "install", venv=venv).succeeded()
 
 

@@ -33,3 +33,8 @@ def make_venv(path: Path, minor: str = "") -> Path:
     command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
     subprocess.run([*command, "-p", str(python), str(path)], check=True)
     return path
+
+
+def installed_version(venv: Path, name: str = "demo") -> str:
+    (found,) = venv.glob(f"lib/python3*/site-packages/{name}-*.dist-info")
+    return found.name.removesuffix(".dist-info").partition("-")[2]

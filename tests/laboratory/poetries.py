@@ -93,6 +93,15 @@ def poetry_home(
     return _made(version, minor, "protected")
 
 
+@cache
+def measured_home(minor: str = DEFAULT_PYTHON, *, protected: bool) -> PoetryHome:
+    """As users have it: from a wheel, since each import pays for what is editable."""
+    if not protected:
+        return _made(NEWEST, minor, "plain")
+    shutil.rmtree(CACHE / "poetry" / f"{NEWEST}-{minor}-wheel", ignore_errors=True)
+    return _made(NEWEST, minor, "wheel")
+
+
 def _made(version: str, minor: str, kind: str) -> PoetryHome:
     home = PoetryHome(CACHE / "poetry" / f"{version}-{minor}-{kind}", version, minor)
     stamp = home.path / "made"
@@ -102,16 +111,15 @@ def _made(version: str, minor: str, kind: str) -> PoetryHome:
     with FileLock(CACHE / f"{home.path.name}.lock"):
         if stamp.exists():
             return home
-        if kind == "protected":
-            plain = _made(version, minor, "plain")
-            shutil.rmtree(home.path, ignore_errors=True)
-            plain.clone(home.path)
-            _uv("pip", "install", "--python", home.python, "--no-deps", "-e", ROOT)
-        else:
-            shutil.rmtree(home.path, ignore_errors=True)
+        shutil.rmtree(home.path, ignore_errors=True)
+        if kind == "plain":
             _uv("venv", "--python", pythons()[minor], home.path)
             home.pip_install(f"poetry=={version}", "filelock>=3.12.2")
             download(home.python, *_frozen(home))
+        else:
+            _made(version, minor, "plain").clone(home.path)
+            how = ("-e", ROOT) if kind == "protected" else (ROOT,)
+            _uv("pip", "install", "--python", home.python, "--no-deps", *how)
         _compile(home)
         stamp.touch()
     return home

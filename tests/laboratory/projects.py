@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import threading
@@ -211,3 +212,12 @@ build-backend = "poetry.core.masonry.api"
     )
     (path / ".gitignore").write_text("*.egg-info\n__pycache__\n")
     return Project(path, dict(environ))
+
+
+def tree_hash(directory: Path) -> dict[str, str]:
+    """Every file beneath a directory with the hash of what it holds."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".used"
+    }
