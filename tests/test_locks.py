@@ -485,3 +485,23 @@ def test_full_disk(
     )
     assert result.returncode == 0, result.stderr
     assert "cannot keep other commands" in result.stderr
+
+
+def test_path_that_is_too_long(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Poetry's own files can be named, those of this plugin cannot."""
+    LEAF.wheel(own_folder)
+    room = os.pathconf("/", "PC_PATH_MAX") - len(str(tmp_path)) - 27
+    names = ["n" * 200] * (room // 201) + ["n" * (room % 201)]
+    project = new_project("/".join(names), dependencies=("leaf",))
+    venv = new_venv("environment")
+    for arguments in (("lock",), ("install", "--no-root"), ("run", "true")):
+        result = project.poetry(home, *arguments, venv=venv).succeeded()
+        assert "File name too long" in result.out
+        assert "does not know this Poetry" not in result.out

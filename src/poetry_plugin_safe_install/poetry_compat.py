@@ -161,7 +161,7 @@ def call_before_activation(
 
     original = getattr(PluginManager, "activate", None)
     if original is None:
-        _stand_aside(None, "PluginManager.activate not found")
+        _stand_aside(None, _unknown("PluginManager.activate not found"))
         return
     if hasattr(original, "_safe_install"):
         return
@@ -201,16 +201,18 @@ def _begin(
             if not absent:
                 protection.plugins_loaded()
                 return protection
-        why = f"{', '.join(absent)} not found"
+        text = _unknown(f"{', '.join(absent)} not found")
     except Exception as error:
         if protection:
             protection.command_ended()
-        why = f"{type(error).__name__}: {error}"
-    _stand_aside(getattr(application, "_io", None), why)
+        text = _unknown(f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError):  # a path that is too long, for example
+            text = f"{DISTRIBUTION} cannot protect this command: {error}"
+    _stand_aside(getattr(application, "_io", None), text)
     return None
 
 
-def _stand_aside(io: IO | None, why: str) -> None:
+def _stand_aside(io: IO | None, text: str) -> None:
     """Let this Poetry run unprotected, and say so once."""
     from poetry.plugins.plugin_manager import PluginManager
 
@@ -218,16 +220,19 @@ def _stand_aside(io: IO | None, why: str) -> None:
         original = getattr(PluginManager.activate, "__wrapped__", None)
         if original:
             setattr(PluginManager, "activate", original)  # noqa: B010
-    _warn(io, why)
+    _warn(io, text)
 
 
-def _warn(io: IO | None, why: str) -> None:
+def _unknown(why: str) -> str:
     from poetry.__version__ import __version__
 
-    text = (
+    return (
         f"{DISTRIBUTION} does not know this Poetry ({__version__}) well enough to"
         f" protect it and stands aside ({why}). Please look for a newer {DISTRIBUTION}."
     )
+
+
+def _warn(io: IO | None, text: str) -> None:
     if io:
         io.write_error_line(f"<warning>{text}</warning>")
     else:
@@ -844,14 +849,14 @@ def guard_environment(
         return
     absent = missing_internals(INTERNALS_OF_INSTALLERS)
     if absent:
-        _warn(event.io, f"{', '.join(absent)} not found")
+        _warn(event.io, _unknown(f"{', '.join(absent)} not found"))
         return
     try:
         guard(TargetEnvironment(event))
     except SafeInstallError:
         raise
     except Exception as error:
-        _warn(event.io, f"{type(error).__name__}: {error}")
+        _warn(event.io, _unknown(f"{type(error).__name__}: {error}"))
 
 
 class TargetEnvironment:
@@ -917,7 +922,7 @@ class TargetEnvironment:
                 try:
                     operations, refusal = guard.pass_on(operations)
                 except Exception as error:
-                    _warn(guard.io, f"{type(error).__name__}: {error}")
+                    _warn(guard.io, _unknown(f"{type(error).__name__}: {error}"))
                     refusal = None
                 if refusal and not installer.is_dry_run():
                     raise refusal
@@ -1192,7 +1197,7 @@ def share_builds(builds: Builds, io: IO) -> None:
     if hasattr(Chef, "_safe_install"):
         return
     if absent := missing_internals(BUILD_INTERNALS):
-        _warn(io, f"{', '.join(absent)} not found")
+        _warn(io, _unknown(f"{', '.join(absent)} not found"))
         return
     Chef._safe_install = True  # type: ignore[attr-defined]
     unpacked = _note_unpacked()
