@@ -62,7 +62,7 @@ class Size:
     sdists: int
 
 
-SHORT = Size(3, 3, (4,), 4, 16, 3)
+SHORT = Size(1, 2, (4,), 4, 8, 3)
 FULL = Size(5, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
