@@ -75,12 +75,17 @@ class Creations:
         yield
         self.forget(environment)
 
-    def was_cut_off(self, environment: Path) -> bool:
-        """Whether somebody began to create it and did not come to an end.
+    @property
+    def were_cut_off(self) -> bool:
+        """Whether some were begun and not brought to an end.
 
-        The caller holds the project, so that nobody can be creating it now.
+        The caller holds the project, so that nobody can be creating any now.
         """
-        return self._directory.is_dir() and self._mark(environment).exists()
+        return self._directory.is_dir()
+
+    def was_cut_off(self, environment: Path) -> bool:
+        """The same of one environment."""
+        return self.were_cut_off and self._mark(environment).exists()
 
     def forget(self, environment: Path) -> None:
         self._mark(environment).unlink(missing_ok=True)

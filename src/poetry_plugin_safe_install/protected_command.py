@@ -268,10 +268,11 @@ class ProtectedCommand:
             return found
         with self._project_exclusive():
             poetry = event.command.poetry  # type: ignore[attr-defined]
-            found = poetry_compat.environment_without_creating(poetry, event.io)
-            if found is not None and self._creations.was_cut_off(found.path):
-                poetry_compat.remove_environment(found.path)
-                self._creations.forget(found.path)
+            if self._creations.were_cut_off:
+                found = poetry_compat.environment_without_creating(poetry, event.io)
+                if found is not None and self._creations.was_cut_off(found.path):
+                    poetry_compat.remove_environment(found.path)
+                    self._creations.forget(found.path)
             return poetry_compat.create_environment(poetry, event.io)
 
     def _hold_environment(self, environment: Any) -> None:
