@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import tempfile
 
 from pathlib import Path
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
     from tests.laboratory.users import OtherUser
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
