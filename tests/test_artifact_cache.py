@@ -17,11 +17,11 @@ from filelock import FileLock
 from poetry.core.packages.utils.link import Link
 from poetry.utils.cache import ArtifactCache
 
-from poetry_plugin_safe_install.shared_builds import ABANDONED_AFTER
-from poetry_plugin_safe_install.shared_builds import PRIVATE
-from poetry_plugin_safe_install.shared_builds import SharedBuilds
-from poetry_plugin_safe_install.shared_builds import is_abandoned
-from poetry_plugin_safe_install.shared_builds import remove_abandoned
+from poetry_plugin_safe_install.builds.shared_trees import ABANDONED_AFTER
+from poetry_plugin_safe_install.builds.shared_trees import PRIVATE
+from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
+from poetry_plugin_safe_install.builds.shared_trees import is_abandoned
+from poetry_plugin_safe_install.builds.shared_trees import remove_abandoned
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree

@@ -17,16 +17,16 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from poetry_plugin_safe_install import check
-from poetry_plugin_safe_install.check import Level
-from poetry_plugin_safe_install.commands import Need
-from poetry_plugin_safe_install.commands import need_of
-from poetry_plugin_safe_install.lock_backends import choose
-from poetry_plugin_safe_install.lock_backends import decide
-from poetry_plugin_safe_install.lock_backends import mount_of
-from poetry_plugin_safe_install.locks import Lock
-from poetry_plugin_safe_install.locks import Mode
-from poetry_plugin_safe_install.locks import try_acquire
+from poetry_plugin_safe_install.check import topics
+from poetry_plugin_safe_install.check.topics import Level
+from poetry_plugin_safe_install.locks.backend import choose
+from poetry_plugin_safe_install.locks.backend import decide
+from poetry_plugin_safe_install.locks.backend import mount_of
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import try_acquire
+from poetry_plugin_safe_install.needs import Need
+from poetry_plugin_safe_install.needs import need_of
 from tests.laboratory import ROOT
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -688,13 +688,13 @@ def test_need(words: list[str], options: set[str], need: Need) -> None:
     assert need_of(words, options) is need
 
 
-def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> check.Finding:
+def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> topics.Finding:
     changes = tuple(
-        check.OwnPackageChange("packaging", "26.0", "20.0", action, "", (), action)
+        topics.OwnPackageChange("packaging", "26.0", "20.0", action, "", (), action)
         for action in actions
     )
-    return check.judge_own_packages(
-        check.OwnPackagesFacts("refuse", True, changes, pin, unknown)
+    return topics.judge_own_packages(
+        topics.OwnPackagesFacts("refuse", True, changes, pin, unknown)
     )
 
 
@@ -708,7 +708,7 @@ def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> check.Fi
         (own_packages("keep"), False),
     ],
 )
-def test_remedy_for_own_packages(finding: check.Finding, pin: bool) -> None:
+def test_remedy_for_own_packages(finding: topics.Finding, pin: bool) -> None:
     assert ("on-self-change pin" in finding.remedy) is pin
 
 
@@ -717,21 +717,21 @@ def test_not_all_own_packages_are_shown() -> None:
     assert shown.endswith(": last; last; last; 2 more")
 
 
-HOLDER = check.HolderFacts(
+HOLDER = topics.HolderFacts(
     "poetry lock", 1, "h", "u", 0.0, "exclusive", "`poetry lock`"
 )
-READER = check.HolderFacts("poetry run", 1, "h", "u", 0.0, "shared", "`poetry run`")
+READER = topics.HolderFacts("poetry run", 1, "h", "u", 0.0, "shared", "`poetry run`")
 
 
-def locks(*holders: check.HolderFacts, timeout: float | None) -> check.Finding:
-    lock = check.LockFacts("the project", "/p/project.lock", holders)
-    return check.judge_locks(check.LocksFacts("/p", "", timeout, (lock,)))
+def locks(*holders: topics.HolderFacts, timeout: float | None) -> topics.Finding:
+    lock = topics.LockFacts("the project", "/p/project.lock", holders)
+    return topics.judge_locks(topics.LocksFacts("/p", "", timeout, (lock,)))
 
 
 @pytest.mark.parametrize(
     ("finding", "level"),
     [
-        (check.judge_own_packages(check.OwnPackagesFacts("refuse", False)), "ok"),
+        (topics.judge_own_packages(topics.OwnPackagesFacts("refuse", False)), "ok"),
         (own_packages(), "ok"),
         (own_packages("last"), "note"),
         (own_packages("last", "keep"), "risk"),
@@ -739,27 +739,33 @@ def locks(*holders: check.HolderFacts, timeout: float | None) -> check.Finding:
         (own_packages("keep", "stop"), "refused"),
         (own_packages(unknown="no lock file"), "note"),
         (
-            check.judge_externally_managed(check.ExternallyManagedFacts("warn", None)),
+            topics.judge_externally_managed(
+                topics.ExternallyManagedFacts("warn", None)
+            ),
             "ok",
         ),
         (
-            check.judge_externally_managed(check.ExternallyManagedFacts("warn", "/m")),
+            topics.judge_externally_managed(
+                topics.ExternallyManagedFacts("warn", "/m")
+            ),
             "risk",
         ),
         (
-            check.judge_externally_managed(
-                check.ExternallyManagedFacts("refuse", "/m")
+            topics.judge_externally_managed(
+                topics.ExternallyManagedFacts("refuse", "/m")
             ),
             "refused",
         ),
         (
-            check.judge_externally_managed(check.ExternallyManagedFacts("allow", "/m")),
+            topics.judge_externally_managed(
+                topics.ExternallyManagedFacts("allow", "/m")
+            ),
             "note",
         ),
-        (check.judge_scripts(check.ScriptsFacts(None, False, True, ())), "ok"),
-        (check.judge_scripts(check.ScriptsFacts("/b", True, False, ())), "ok"),
-        (check.judge_scripts(check.ScriptsFacts("/b", False, True, ())), "ok"),
-        (check.judge_scripts(check.ScriptsFacts("/b", False, False, ())), "risk"),
+        (topics.judge_scripts(topics.ScriptsFacts(None, False, True, ())), "ok"),
+        (topics.judge_scripts(topics.ScriptsFacts("/b", True, False, ())), "ok"),
+        (topics.judge_scripts(topics.ScriptsFacts("/b", False, True, ())), "ok"),
+        (topics.judge_scripts(topics.ScriptsFacts("/b", False, False, ())), "risk"),
         (locks(timeout=0), "ok"),
         (locks(HOLDER, timeout=900), "note"),
         (locks(HOLDER, timeout=None), "note"),
@@ -767,7 +773,7 @@ def locks(*holders: check.HolderFacts, timeout: float | None) -> check.Finding:
         (locks(READER, timeout=0), "note"),
     ],
 )
-def test_judgement(finding: check.Finding, level: str) -> None:
+def test_judgement(finding: topics.Finding, level: str) -> None:
     assert finding.level.value == level
     assert bool(finding.remedy) == (finding.level in (Level.RISK, Level.REFUSED))
     assert "\n" not in finding.remedy

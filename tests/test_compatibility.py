@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.poetry_compat import INTERNALS
-from poetry_plugin_safe_install.poetry_compat import ON_INSTANCES
+from poetry_plugin_safe_install.compat.activation import INTERNALS
+from poetry_plugin_safe_install.compat.activation import ON_INSTANCES
 
 
 if TYPE_CHECKING:

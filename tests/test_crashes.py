@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
-SETS = "poetry_plugin_safe_install.plugin_sets"
+SETS = "poetry_plugin_safe_install.project_plugins.sets"
 STEPS = [
     "poetry.installation.wheel_installer:WheelInstaller.install:before",
     "poetry.installation.wheel_installer:WheelInstaller.install:after",

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install import isolated_builds
-from poetry_plugin_safe_install.isolated_builds import Found
-from poetry_plugin_safe_install.isolated_builds import Place
-from poetry_plugin_safe_install.isolated_builds import base_interpreter
-from poetry_plugin_safe_install.isolated_builds import decide
-from poetry_plugin_safe_install.isolated_builds import examine
-from poetry_plugin_safe_install.isolated_builds import other_places
-from poetry_plugin_safe_install.isolated_builds import prepared
-from poetry_plugin_safe_install.isolated_builds import probe
-from poetry_plugin_safe_install.isolated_builds import users_choice
+from poetry_plugin_safe_install.builds import temp_directory
+from poetry_plugin_safe_install.builds.temp_directory import Found
+from poetry_plugin_safe_install.builds.temp_directory import Place
+from poetry_plugin_safe_install.builds.temp_directory import base_interpreter
+from poetry_plugin_safe_install.builds.temp_directory import decide
+from poetry_plugin_safe_install.builds.temp_directory import examine
+from poetry_plugin_safe_install.builds.temp_directory import other_places
+from poetry_plugin_safe_install.builds.temp_directory import prepared
+from poetry_plugin_safe_install.builds.temp_directory import probe
+from poetry_plugin_safe_install.builds.temp_directory import users_choice
 
 
 if TYPE_CHECKING:
@@ -240,9 +240,9 @@ def probed(
     """What is found of each directory; the temporary one is on another device."""
     places = {TEMP: ROOMY}
     monkeypatch.setattr(tempfile, "tempdir", str(TEMP))
-    monkeypatch.setattr(isolated_builds, "_same_device", lambda path, _: False)
+    monkeypatch.setattr(temp_directory, "_same_device", lambda path, _: False)
     monkeypatch.setattr(
-        isolated_builds, "probe", lambda path, *_: places.get(path, Place(path))
+        temp_directory, "probe", lambda path, *_: places.get(path, Place(path))
     )
     monkeypatch.setenv("VIRTUALENV_CONFIG_FILE", str(tmp_path / "none.ini"))
     for name in ("ALWAYS_COPY", "COPIES", "SYMLINKS"):
@@ -305,13 +305,13 @@ def test_another_temporary_directory_is_used_and_removed(
 def test_nothing_is_looked_at_without_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolated_builds, "users_choice", None)
-    monkeypatch.setattr(isolated_builds, "probe", None)
+    monkeypatch.setattr(temp_directory, "users_choice", None)
+    monkeypatch.setattr(temp_directory, "probe", None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(isolated_builds, "_same_device", lambda path, _: True)
+    monkeypatch.setattr(temp_directory, "_same_device", lambda path, _: True)
     found = examine("auto", ENVIRONMENT, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
     assert found == Found("auto", temp=Place(tmp_path, same_device=True))
-    monkeypatch.setattr(isolated_builds, "_same_device", None)
+    monkeypatch.setattr(temp_directory, "_same_device", None)
     assert examine("never", None, list) == Found("never")
     monkeypatch.setattr(sys, "platform", "win32")
     assert examine("auto", None, list) == Found("auto", windows=True)
@@ -344,7 +344,7 @@ def test_a_failing_look_changes_nothing(
     def fail(*_: object) -> Place:
         raise error("odd")
 
-    monkeypatch.setattr(isolated_builds, "probe", fail)
+    monkeypatch.setattr(temp_directory, "probe", fail)
     before, io = dict(os.environ), Said()
     with prepared("auto", ENVIRONMENT, tmp_path, io):  # type: ignore[arg-type]
         assert dict(os.environ) == before
@@ -353,9 +353,9 @@ def test_a_failing_look_changes_nothing(
 
 def test_the_import_needs_nothing_that_only_posix_has() -> None:
     code = (
-        "import os, poetry_plugin_safe_install.poetry_compat\n"
+        "import os, poetry_plugin_safe_install.compat.environments\n"
         "for name in ('fork', 'getuid', 'statvfs', 'sysconf', 'umask'):\n"
         "    delattr(os, name)\n"
-        "import poetry_plugin_safe_install.isolated_builds\n"
+        "import poetry_plugin_safe_install.builds.temp_directory\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.kept_files import CERTIFICATES_VARIABLE
-from poetry_plugin_safe_install.kept_files import KeptFiles
-from poetry_plugin_safe_install.own_packages import distributions
+from poetry_plugin_safe_install.own_packages.judge import distributions
+from poetry_plugin_safe_install.own_packages.snapshot import CERTIFICATES_VARIABLE
+from poetry_plugin_safe_install.own_packages.snapshot import KeptFiles
 from tests.laboratory.wheels import Distribution
 
 

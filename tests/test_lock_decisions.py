@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from poetry_plugin_safe_install.commands import Need
-from poetry_plugin_safe_install.commands import need_of
-from poetry_plugin_safe_install.lock_backends import Backend
-from poetry_plugin_safe_install.lock_backends import decide
 from poetry_plugin_safe_install.lock_modes import first_mode
 from poetry_plugin_safe_install.lock_modes import lasting_mode
-from poetry_plugin_safe_install.locks import Mode
+from poetry_plugin_safe_install.locks.backend import Backend
+from poetry_plugin_safe_install.locks.backend import decide
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.needs import Need
+from poetry_plugin_safe_install.needs import need_of
 
 
 EXCLUSIVE, SHARED = Mode.EXCLUSIVE, Mode.SHARED

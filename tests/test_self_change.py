@@ -468,7 +468,7 @@ def test_poetry_in_an_environment_of_its_own_is_none_the_wiser(
     imported = project.poetry(
         home, "install", venv=new_venv("2"), environ={"PYTHONPROFILEIMPORTTIME": "1"}
     ).succeeded()
-    assert "poetry_plugin_safe_install.environments" in imported.out
+    assert "poetry_plugin_safe_install.environments.places" in imported.out
     for module in ("guarded_executor", "own_packages", "kept_files"):
         assert f"poetry_plugin_safe_install.{module}" not in imported.out
 

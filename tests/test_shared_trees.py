@@ -542,7 +542,7 @@ def test_threads_of_one_command_take_turns(tmp_path: Path) -> None:
 import sys, threading
 from pathlib import Path
 from cleo.io.buffered_io import BufferedIO
-from poetry_plugin_safe_install.shared_builds import SharedBuilds
+from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
 builds = SharedBuilds("poetry test", 60.0, BufferedIO())
 inside, order = threading.Event(), []
 def second():

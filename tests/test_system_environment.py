@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from poetry_plugin_safe_install.system_environment import managed_message
-from poetry_plugin_safe_install.system_environment import path_line
-from poetry_plugin_safe_install.system_environment import scripts_in
+from poetry_plugin_safe_install.environments.system import managed_message
+from poetry_plugin_safe_install.environments.system import path_line
+from poetry_plugin_safe_install.environments.system import scripts_in
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.locks import Hold
-from poetry_plugin_safe_install.locks import Lock
-from poetry_plugin_safe_install.locks import Mode
-from poetry_plugin_safe_install.locks import try_acquire
+from poetry_plugin_safe_install.locks.lock import Hold
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import try_acquire
 from tests.screens import Terminal
 from tests.screens import assert_screen
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from poetry_plugin_safe_install.commands import Need
-from poetry_plugin_safe_install.locks import Mode
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.needs import Need
 
 
 def first_mode(

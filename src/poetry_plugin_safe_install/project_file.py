@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.compat.config import parse_toml
 from poetry_plugin_safe_install.settings import SECTION
 
 
@@ -41,7 +41,7 @@ def read(path: Path) -> ProjectFile:
 @lru_cache(maxsize=1)
 def _parsed(content: bytes) -> ProjectFile:
     """A command reads the file again after every wait; mostly it is the same."""
-    tool = poetry_compat.parse_toml(content.decode()).get("tool", {})
+    tool = parse_toml(content.decode()).get("tool", {})
     if not isinstance(tool, dict) or not isinstance(tool.get("poetry", {}), dict):
         return UNREADABLE
     requires_plugins = tool.get("poetry", {}).get("requires-plugins", {})

@@ -8,7 +8,11 @@ from typing import ClassVar
 from cleo.helpers import option
 from poetry.console.commands.install import InstallCommand
 
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.compat.config import poetry_version
+from poetry_plugin_safe_install.compat.environments import INTERNALS_OF_CHECK
+from poetry_plugin_safe_install.compat.environments import INTERNALS_OF_SAFE_INSTALL
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat.internals import missing_internals
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import SETTINGS
 
@@ -16,7 +20,7 @@ from poetry_plugin_safe_install.settings import SETTINGS
 if TYPE_CHECKING:
     from cleo.io.inputs.option import Option
 
-    from poetry_plugin_safe_install.surroundings import Briefing
+    from poetry_plugin_safe_install.check.collect import Briefing
 
 FORMATS = ("text", "json")
 
@@ -102,9 +106,7 @@ Settings given as options hold for this command alone; the others also for
             return self._check(self._briefed())
         if self.option("show-config"):
             return self._show_config(self._briefed())
-        if self.option("sync") and poetry_compat.missing_internals(
-            poetry_compat.INTERNALS_OF_SAFE_INSTALL
-        ):
+        if self.option("sync") and missing_internals(INTERNALS_OF_SAFE_INSTALL):
             raise SafeInstallError(
                 "This Poetry synchronizes in a way that safe-install does not know."
                 " Use `poetry sync`, which is protected too."
@@ -126,28 +128,28 @@ Settings given as options hold for this command alone; the others also for
 
         from importlib.metadata import version
 
-        from poetry_plugin_safe_install.check import findings
-        from poetry_plugin_safe_install.check import is_refused
-        from poetry_plugin_safe_install.report import as_json
-        from poetry_plugin_safe_install.report import write_table
-        from poetry_plugin_safe_install.surroundings import look_around
+        from poetry_plugin_safe_install.check.collect import look_around
+        from poetry_plugin_safe_install.check.report import as_json
+        from poetry_plugin_safe_install.check.report import write_table
+        from poetry_plugin_safe_install.check.topics import findings
+        from poetry_plugin_safe_install.check.topics import is_refused
 
         if self.option("format") not in FORMATS:
             raise SafeInstallError(
                 f'The option --format must be one of "text", "json", but is'
                 f' "{self.option("format")}".'
             )
-        missing = poetry_compat.missing_internals(poetry_compat.INTERNALS_OF_CHECK)
+        missing = missing_internals(INTERNALS_OF_CHECK)
         if missing:
             raise SafeInstallError(
                 f"This Poetry cannot be looked at: {', '.join(missing)} not found."
-                f" Look for a newer {poetry_compat.DISTRIBUTION}."
+                f" Look for a newer {DISTRIBUTION}."
             )
         assert self.application is not None
         found = findings(look_around(briefing, self))
         about = {
-            "plugin": version(poetry_compat.DISTRIBUTION),
-            "poetry": poetry_compat.poetry_version(),
+            "plugin": version(DISTRIBUTION),
+            "poetry": poetry_version(),
             "python": platform.python_version(),
             "project": str(briefing.pyproject.parent),
         }
@@ -161,7 +163,7 @@ Settings given as options hold for this command alone; the others also for
         return 1 if is_refused(found) else 0
 
     def _show_config(self, briefing: Briefing) -> int:
-        from poetry_plugin_safe_install.report import write_settings
+        from poetry_plugin_safe_install.check.report import write_settings
 
         if briefing.failure:
             raise briefing.failure

@@ -35,9 +35,9 @@ def gaps(lock: Path, waiters: int, turns: int) -> list[float]:
 
 def take_turns(path: Path, turns: int) -> None:
     """Hold the lock again and again and print when (a clock that processes share)."""
-    from poetry_plugin_safe_install.locks import Lock
-    from poetry_plugin_safe_install.locks import Mode
-    from poetry_plugin_safe_install.locks import acquire
+    from poetry_plugin_safe_install.locks.lock import Lock
+    from poetry_plugin_safe_install.locks.lock import Mode
+    from poetry_plugin_safe_install.locks.lock import acquire
 
     lock = Lock(path, "the benchmark")
     for _ in range(turns):

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install import check
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.check import topics
+from poetry_plugin_safe_install.compat.environments import environment_to_be_used
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat.planned_install import LookedAtEnvironment
+from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
+from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages
+from poetry_plugin_safe_install.compat.plugins import listening_packages
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import DEFAULT
 
@@ -23,9 +28,9 @@ if TYPE_CHECKING:
     from poetry.console.application import Application
     from poetry.console.commands.install import InstallCommand
 
-    from poetry_plugin_safe_install.locks import Lock
-    from poetry_plugin_safe_install.own_packages import Verdict
-    from poetry_plugin_safe_install.project_plugins import ProjectPlugins
+    from poetry_plugin_safe_install.locks.lock import Lock
+    from poetry_plugin_safe_install.own_packages.judge import Verdict
+    from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
     from poetry_plugin_safe_install.summary import Summary
@@ -76,7 +81,7 @@ class Target:
         )
 
 
-def look_around(briefing: Briefing, command: InstallCommand) -> check.Surroundings:
+def look_around(briefing: Briefing, command: InstallCommand) -> topics.Surroundings:
     """Find out all that ``--check`` judges.
 
     :param command: with the options of the install that is in question.
@@ -85,9 +90,9 @@ def look_around(briefing: Briefing, command: InstallCommand) -> check.Surroundin
     application = command.get_application()
     target = _target(application)
     settings = briefing.settings
-    return check.Surroundings(
+    return topics.Surroundings(
         settings=_settings(briefing),
-        isolation=check.IsolationFacts(
+        isolation=topics.IsolationFacts(
             sys.prefix,
             str(target.places.path) if target.places else None,
             target.is_poetrys_own,
@@ -100,11 +105,11 @@ def look_around(briefing: Briefing, command: InstallCommand) -> check.Surroundin
         temp_directory=_temp_directory(settings),
         externally_managed=_externally_managed(settings, target),
         scripts=_scripts(application, target),
-        rewriters=check.RewritersFacts(
+        rewriters=topics.RewritersFacts(
             settings.lock_scope,
-            tuple(poetry_compat.application_plugin_packages()),
-            tuple(poetry_compat.listening_packages(application)),
-            tuple(poetry_compat.generic_plugin_packages()),
+            tuple(application_plugin_packages()),
+            tuple(listening_packages(application)),
+            tuple(generic_plugin_packages()),
         ),
     )
 
@@ -112,7 +117,7 @@ def look_around(briefing: Briefing, command: InstallCommand) -> check.Surroundin
 def _target(application: Application) -> Target:
     poetry = application.poetry
     try:
-        return Target(poetry_compat.environment_to_be_used(poetry))
+        return Target(environment_to_be_used(poetry))
     except Exception as error:  # whatever Poetry says to that would end the install
         return Target(None, _text(error))
 
@@ -122,9 +127,9 @@ def _text(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _settings(briefing: Briefing) -> check.SettingsFacts:
+def _settings(briefing: Briefing) -> topics.SettingsFacts:
     sources = briefing.settings.sources
-    return check.SettingsFacts(
+    return topics.SettingsFacts(
         briefing.settings.enabled,
         sources["enabled"],
         tuple(key for key, source in sources.items() if source != DEFAULT),
@@ -134,25 +139,25 @@ def _settings(briefing: Briefing) -> check.SettingsFacts:
 
 def _own_packages(
     settings: Settings, command: InstallCommand, target: Target
-) -> check.OwnPackagesFacts:
+) -> topics.OwnPackagesFacts:
     """What the guard of an install would say to what Poetry would have it do."""
     setting = settings.on_self_change
     if target.places is None:
-        return check.OwnPackagesFacts(setting, concerned=False)
-    from poetry_plugin_safe_install.environments import lives_from
-    from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
+        return topics.OwnPackagesFacts(setting, concerned=False)
+    from poetry_plugin_safe_install.environments.places import lives_from
+    from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
 
-    looked_at = poetry_compat.LookedAtEnvironment(command, target.places.environment)
+    looked_at = LookedAtEnvironment(command, target.places.environment)
     if not lives_from(looked_at, sys.path):
-        return check.OwnPackagesFacts(setting, concerned=False)
+        return topics.OwnPackagesFacts(setting, concerned=False)
     guard = OwnPackagesGuard(looked_at, setting, [])
     try:
         operations = looked_at.operations()
         verdicts = guard.verdicts(operations, None if settings.enabled else "allow")
         with_pin = guard.verdicts(operations, "pin")
     except Exception as error:  # whatever Poetry says to that would end the install
-        return check.OwnPackagesFacts(setting, concerned=True, unknown=_text(error))
-    return check.OwnPackagesFacts(
+        return topics.OwnPackagesFacts(setting, concerned=True, unknown=_text(error))
+    return topics.OwnPackagesFacts(
         setting,
         concerned=True,
         changes=tuple(map(_own_package_change, verdicts)),
@@ -160,10 +165,10 @@ def _own_packages(
     )
 
 
-def _own_package_change(verdict: Verdict) -> check.OwnPackageChange:
-    from poetry_plugin_safe_install.guarded_executor import said
+def _own_package_change(verdict: Verdict) -> topics.OwnPackageChange:
+    from poetry_plugin_safe_install.own_packages.guard import said
 
-    return check.OwnPackageChange(
+    return topics.OwnPackageChange(
         verdict.package,
         verdict.installed,
         verdict.locked,
@@ -174,15 +179,15 @@ def _own_package_change(verdict: Verdict) -> check.OwnPackageChange:
     )
 
 
-def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
+def _plugin_sets(briefing: Briefing) -> topics.PluginSetsFacts:
     sets = briefing.plugins.sets
     exact = briefing.plugins.exact_set(dict(briefing.requires_plugins))
     current = exact.path if exact else None
     now = time.time()
-    return check.PluginSetsFacts(
+    return topics.PluginSetsFacts(
         tuple(briefing.requires_plugins),
         tuple(
-            check.PluginSetFacts(
+            topics.PluginSetFacts(
                 found.path.parent.name,
                 found.path.name,
                 max(0, int((now - found.last_used) // DAY)),
@@ -195,10 +200,10 @@ def _plugin_sets(briefing: Briefing) -> check.PluginSetsFacts:
     )
 
 
-def _locks(briefing: Briefing, target: Target) -> check.LocksFacts:
-    from poetry_plugin_safe_install.protected_command import environment_lock
-    from poetry_plugin_safe_install.protected_command import project_lock
-    from poetry_plugin_safe_install.shared_builds import tree_lock
+def _locks(briefing: Briefing, target: Target) -> topics.LocksFacts:
+    from poetry_plugin_safe_install.builds.shared_trees import tree_lock
+    from poetry_plugin_safe_install.protection import environment_lock
+    from poetry_plugin_safe_install.protection import project_lock
 
     locks = [project_lock(briefing.store, briefing.pyproject)]
     if target.places:
@@ -206,7 +211,7 @@ def _locks(briefing: Briefing, target: Target) -> check.LocksFacts:
     build = tree_lock(briefing.store, briefing.pyproject.parent)
     if build.path.exists():
         locks.append(build)
-    return check.LocksFacts(
+    return topics.LocksFacts(
         str(briefing.store.path),
         briefing.store.why_elsewhere,
         briefing.settings.lock_timeout,
@@ -214,36 +219,37 @@ def _locks(briefing: Briefing, target: Target) -> check.LocksFacts:
     )
 
 
-def _lock(lock: Lock) -> check.LockFacts:
+def _lock(lock: Lock) -> topics.LockFacts:
     """Who holds a lock, as recorded: to try it would be to take it for a moment."""
-    from poetry_plugin_safe_install.locks import holders
+    from poetry_plugin_safe_install.locks.lock import holders
 
     found = tuple(
-        check.HolderFacts(**vars(holder), shown=str(holder)) for holder in holders(lock)
+        topics.HolderFacts(**vars(holder), shown=str(holder))
+        for holder in holders(lock)
     )
-    return check.LockFacts(lock.guards, str(lock.path), found)
+    return topics.LockFacts(lock.guards, str(lock.path), found)
 
 
-def _lock_backend(briefing: Briefing) -> check.LockBackendFacts:
+def _lock_backend(briefing: Briefing) -> topics.LockBackendFacts:
     """As ``lock_backends.choose`` decides, without recording it."""
-    from poetry_plugin_safe_install.lock_backends import decide
-    from poetry_plugin_safe_install.lock_backends import mount_of
-    from poetry_plugin_safe_install.lock_backends import recorded_choice
+    from poetry_plugin_safe_install.locks.backend import decide
+    from poetry_plugin_safe_install.locks.backend import mount_of
+    from poetry_plugin_safe_install.locks.backend import recorded_choice
 
     setting, store = briefing.settings.lock_backend, briefing.store.path
     existing = next(path for path in (store, *store.parents) if path.is_dir())
     choice = decide(setting, recorded_choice(store), *mount_of(existing))
-    return check.LockBackendFacts(setting, choice.backend.value, choice.why)
+    return topics.LockBackendFacts(setting, choice.backend.value, choice.why)
 
 
-def _temp_directory(settings: Settings) -> check.TempDirectoryFacts:
+def _temp_directory(settings: Settings) -> topics.TempDirectoryFacts:
     directory = _temp_candidate()
     base = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
     try:
         same = directory.stat().st_dev == base.stat().st_dev
     except OSError:
         same = False
-    return check.TempDirectoryFacts(str(directory), same, settings.always_copy)
+    return topics.TempDirectoryFacts(str(directory), same, settings.always_copy)
 
 
 def _temp_candidate() -> Path:
@@ -260,27 +266,27 @@ def _temp_candidate() -> Path:
 
 def _externally_managed(
     settings: Settings, target: Target
-) -> check.ExternallyManagedFacts:
+) -> topics.ExternallyManagedFacts:
     marker = None
     if target.places and not target.places.is_virtual:
         file = target.places.standard_library / "EXTERNALLY-MANAGED"
         marker = str(file) if file.is_file() else None
-    return check.ExternallyManagedFacts(settings.externally_managed, marker)
+    return topics.ExternallyManagedFacts(settings.externally_managed, marker)
 
 
-def _scripts(application: Application, target: Target) -> check.ScriptsFacts:
+def _scripts(application: Application, target: Target) -> topics.ScriptsFacts:
     data = application.poetry.pyproject.data
     scripts: Any = data.get("project", {}).get("scripts", {})
     names = tuple(sorted(map(str, scripts)))
     if target.places is None:
-        return check.ScriptsFacts(None, False, True, names)
+        return topics.ScriptsFacts(None, False, True, names)
     directory = target.places.scripts
     on_path = any(
         _is_same(Path(entry), directory)
         for entry in os.environ.get("PATH", "").split(os.pathsep)
         if entry
     )
-    return check.ScriptsFacts(str(directory), on_path, target.places.is_virtual, names)
+    return topics.ScriptsFacts(str(directory), on_path, target.places.is_virtual, names)
 
 
 def _site_packages_of_poetry() -> set[Path]:
@@ -288,7 +294,7 @@ def _site_packages_of_poetry() -> set[Path]:
     from importlib import metadata
 
     found = set()
-    for name in ("poetry", poetry_compat.DISTRIBUTION):
+    for name in ("poetry", DISTRIBUTION):
         for distribution in metadata.distributions(name=name):
             found.add(Path(str(distribution.locate_file(""))))
     return found

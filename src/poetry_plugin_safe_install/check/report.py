@@ -12,8 +12,8 @@ from typing import Any
 
 from cleo.formatters.formatter import Formatter
 
-from poetry_plugin_safe_install.check import Level
-from poetry_plugin_safe_install.check import is_refused
+from poetry_plugin_safe_install.check.topics import Level
+from poetry_plugin_safe_install.check.topics import is_refused
 from poetry_plugin_safe_install.settings import SETTINGS
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.check import Finding
+    from poetry_plugin_safe_install.check.topics import Finding
     from poetry_plugin_safe_install.settings import Settings
 
 JSON_VERSION = 1

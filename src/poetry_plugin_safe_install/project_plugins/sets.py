@@ -27,7 +27,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.locks import HAS_FLOCK
+from poetry_plugin_safe_install.locks.lock import HAS_FLOCK
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 from poetry_plugin_safe_install.store import not_for_everyone

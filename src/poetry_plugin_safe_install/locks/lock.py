@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
-from poetry_plugin_safe_install import nesting
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
-from poetry_plugin_safe_install.lock_backends import Backend
-from poetry_plugin_safe_install.lock_backends import SoftHolder
-from poetry_plugin_safe_install.lock_backends import soft_lock
-from poetry_plugin_safe_install.lock_backends import soft_path
+from poetry_plugin_safe_install.locks import descendants
+from poetry_plugin_safe_install.locks.backend import Backend
+from poetry_plugin_safe_install.locks.backend import SoftHolder
+from poetry_plugin_safe_install.locks.backend import soft_lock
+from poetry_plugin_safe_install.locks.backend import soft_path
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 
@@ -122,14 +122,14 @@ class Hold:
         self.mode = mode
         self._let_go: Callable[[], None] | None = let_go
         self._record = record
-        nesting.announce(lock.path)
+        descendants.announce(lock.path)
 
     def release(self) -> None:
         """Let go. Doing so twice is harmless."""
         if self._let_go is None:
             return
         let_go, self._let_go = self._let_go, None
-        nesting.withdraw(self.lock.path)
+        descendants.withdraw(self.lock.path)
         if self._record:
             with suppress(OSError):
                 self._record.unlink()
@@ -205,7 +205,7 @@ class Attempt:
 
     def __init__(self, lock: Lock, mode: Mode, command: str) -> None:
         self._wanted = lock
-        self.lock = lock._replace(path=nesting.among_siblings(lock.path))
+        self.lock = lock._replace(path=descendants.among_siblings(lock.path))
         self._mode = mode
         self._command = command
         self._try = self._soft() if lock.backend is Backend.SOFT else self._native()
@@ -292,7 +292,7 @@ def holders(lock: Lock) -> list[Holder]:
             holder = _holder(json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue
-        if holder.host != host or nesting.is_alive(holder.pid):
+        if holder.host != host or descendants.is_alive(holder.pid):
             found.append(holder)
     return sorted(found, key=lambda holder: holder.since)
 

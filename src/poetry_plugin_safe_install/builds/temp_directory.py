@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.compat.config import parallel_builds
+from poetry_plugin_safe_install.compat.environments import build_pythons
+from poetry_plugin_safe_install.compat.environments import isolated_environments_refused
+from poetry_plugin_safe_install.compat.environments import own_environments_made_in
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import TempDirectoryError
 
 
@@ -181,7 +186,7 @@ def examine(
     if setting == "auto":
         interpreters = {
             base_interpreter(python, prefix)
-            for python, prefix in poetry_compat.build_pythons(environment)
+            for python, prefix in build_pythons(environment)
         }
         found = found._replace(temp=_temp(interpreters))
         if found.temp and found.temp.same_device:
@@ -189,7 +194,7 @@ def examine(
     choice = users_choice(os.environ)
     if choice or found.temp is None:
         return found._replace(users_choice=choice)
-    parallel = poetry_compat.parallel_builds()
+    parallel = parallel_builds()
     if not found.temp.problems:
         found = found._replace(temp=probe(found.temp.path, interpreters, parallel))
     if decide(found).unfit:
@@ -357,16 +362,14 @@ def prepared(setting: str, environment: Any, store: Path, io: IO) -> Iterator[No
     except Exception as error:  # then Poetry shall do as it would without this plugin
         decision, undo = Decision(f"nothing is changed: {error}"), ExitStack()
     if io.is_verbose():
-        io.write_error_line(
-            f"{poetry_compat.DISTRIBUTION}: isolated builds: {decision.text}"
-        )
+        io.write_error_line(f"{DISTRIBUTION}: isolated builds: {decision.text}")
     with undo:
         yield
 
 
 def other_places(store: Path) -> list[Path]:
     """Where temporary files may go instead, the better one first."""
-    cache = poetry_compat.cache_directory()
+    cache = cache_directory()
     return [cache / "safe-install" / "tmp", store / "tmp"]
 
 
@@ -376,13 +379,11 @@ def _apply(decision: Decision, stack: ExitStack) -> None:
     if decision.copy:
         stack.enter_context(_environment(COPY))
         stack.enter_context(
-            poetry_compat.own_environments_made_in(
-                lambda: _environment(dict.fromkeys(COPY))
-            )
+            own_environments_made_in(lambda: _environment(dict.fromkeys(COPY)))
         )
     if decision.unfit:
         stack.enter_context(
-            poetry_compat.isolated_environments_refused(
+            isolated_environments_refused(
                 TempDirectoryError(
                     f"Isolated builds cannot run here: {decision.text}.\nSet TMPDIR to a"
                     " directory where the interpreter can be linked to or copied and"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Iterator
 
-    from poetry_plugin_safe_install.poetry_compat import TargetEnvironment
+    from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
 
 def lock_path(

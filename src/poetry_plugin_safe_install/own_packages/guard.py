@@ -14,7 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat.operations import TargetEnvironment
+from poetry_plugin_safe_install.compat.operations import one_by_one_at_the_end
+from poetry_plugin_safe_install.compat.operations import skip_operation
 from poetry_plugin_safe_install.errors import SelfChangeRefusedError
 
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
     from poetry.installation.operations.operation import Operation
 
-    from poetry_plugin_safe_install.kept_files import KeptFiles
-    from poetry_plugin_safe_install.own_packages import Verdict
+    from poetry_plugin_safe_install.own_packages.judge import Verdict
+    from poetry_plugin_safe_install.own_packages.snapshot import KeptFiles
 
 VARIABLE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
 
@@ -34,7 +37,7 @@ class OwnPackagesGuard:
 
     def __init__(
         self,
-        target: poetry_compat.TargetEnvironment,
+        target: TargetEnvironment,
         mode: str,
         arguments: list[str],
     ) -> None:
@@ -58,11 +61,11 @@ class OwnPackagesGuard:
 
         :param mode: what to take for the setting ``on-self-change``.
         """
-        from poetry_plugin_safe_install.own_packages import Release
-        from poetry_plugin_safe_install.own_packages import distributions
-        from poetry_plugin_safe_install.own_packages import judge
-        from poetry_plugin_safe_install.own_packages import own_releases
-        from poetry_plugin_safe_install.own_packages import poetry_and_plugins
+        from poetry_plugin_safe_install.own_packages.judge import Release
+        from poetry_plugin_safe_install.own_packages.judge import distributions
+        from poetry_plugin_safe_install.own_packages.judge import judge
+        from poetry_plugin_safe_install.own_packages.judge import own_releases
+        from poetry_plugin_safe_install.own_packages.judge import poetry_and_plugins
 
         if all(operation.skipped for operation in operations):
             return []
@@ -91,7 +94,7 @@ class OwnPackagesGuard:
     def pass_on(
         self, operations: list[Operation]
     ) -> tuple[list[Operation], Exception | None]:
-        from poetry_plugin_safe_install.own_packages import Action
+        from poetry_plugin_safe_install.own_packages.judge import Action
 
         verdicts = self.verdicts(operations)
         if any(verdict.action is Action.STOP for verdict in verdicts):
@@ -103,7 +106,7 @@ class OwnPackagesGuard:
             if operation.skipped or verdict is None:
                 continue
             if verdict.action is Action.KEEP:
-                poetry_compat.skip_operation(operation, why_kept(verdict))
+                skip_operation(operation, why_kept(verdict))
                 self._left.append(verdict)
             else:
                 last.append(operation)
@@ -115,7 +118,7 @@ class OwnPackagesGuard:
             )
         if last:
             self._keep_files({operation.package.name for operation in last})
-        return poetry_compat.one_by_one_at_the_end(operations, last), None
+        return one_by_one_at_the_end(operations, last), None
 
     def command_ended(self) -> None:
         """Say what was left alone, and let go of what was kept."""
@@ -151,8 +154,8 @@ class OwnPackagesGuard:
         return False
 
     def _keep_files(self, names: set[str]) -> None:
-        from poetry_plugin_safe_install.kept_files import KeptFiles
-        from poetry_plugin_safe_install.own_packages import distributions
+        from poetry_plugin_safe_install.own_packages.judge import distributions
+        from poetry_plugin_safe_install.own_packages.snapshot import KeptFiles
 
         if self._kept or self._target.changes_nothing:
             return
@@ -174,7 +177,7 @@ class OwnPackagesGuard:
     def _refusal(
         self, operations: list[Operation], verdicts: list[Verdict]
     ) -> SelfChangeRefusedError:
-        from poetry_plugin_safe_install.own_packages import Action
+        from poetry_plugin_safe_install.own_packages.judge import Action
 
         with_pin = self.verdicts(operations, "pin")
         against_pin = [
@@ -248,7 +251,7 @@ def ways_out(
     lines = [
         "  - Keep Poetry in an environment of its own:",
         "      pipx install poetry",
-        f"      pipx inject poetry {poetry_compat.DISTRIBUTION}",
+        f"      pipx inject poetry {DISTRIBUTION}",
     ]
     if against_pin:
         lines += ['  - on-self-change "pin" would not do here:']

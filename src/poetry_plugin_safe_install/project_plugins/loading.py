@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install import poetry_compat
-from poetry_plugin_safe_install.plugin_sets import CacheState
-from poetry_plugin_safe_install.plugin_sets import PluginSet
-from poetry_plugin_safe_install.plugin_sets import PluginSets
-from poetry_plugin_safe_install.plugin_sets import PoetryCache
-from poetry_plugin_safe_install.plugin_sets import installed_names
-from poetry_plugin_safe_install.plugin_sets import interpreter_name
-from poetry_plugin_safe_install.plugin_sets import set_name
+from poetry_plugin_safe_install.compat.command_line import read_project
+from poetry_plugin_safe_install.compat.config import poetry_version
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat.plugins import install_plugins
+from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
+from poetry_plugin_safe_install.project_plugins.sets import CacheState
+from poetry_plugin_safe_install.project_plugins.sets import PluginSet
+from poetry_plugin_safe_install.project_plugins.sets import PluginSets
+from poetry_plugin_safe_install.project_plugins.sets import PoetryCache
+from poetry_plugin_safe_install.project_plugins.sets import installed_names
+from poetry_plugin_safe_install.project_plugins.sets import interpreter_name
+from poetry_plugin_safe_install.project_plugins.sets import set_name
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
 
-    from poetry_plugin_safe_install.poetry_compat import StartingCommand
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.store import Store
 
 
@@ -37,7 +42,7 @@ class ProjectPlugins:
     def __init__(self, command: StartingCommand, store: Store) -> None:
         self._command = command
         self._cache = PoetryCache(command.poetry_cache)
-        self.sets = PluginSets(store, interpreter_name(poetry_compat.poetry_version()))
+        self.sets = PluginSets(store, interpreter_name(poetry_version()))
 
     def must_settle(self, requires: dict[str, Any]) -> bool:
         """Whether there is anything to publish or to remove. Changes nothing."""
@@ -133,8 +138,8 @@ class ProjectPlugins:
 
         names = {canonicalize_name(name) for name in requires}
         lives_here = self._cache.path in Path(__file__).parents
-        wanted = lives_here and poetry_compat.DISTRIBUTION in names
-        return poetry_compat.DISTRIBUTION if wanted else ""
+        wanted = lives_here and DISTRIBUTION in names
+        return DISTRIBUTION if wanted else ""
 
     def _must_retire(self, requires: dict[str, Any]) -> bool:
         state = self._cache.state(time.time())
@@ -152,11 +157,11 @@ class ProjectPlugins:
             self.sets.remove(sets)
 
     def _fill(self, directory: Path) -> None:
-        poetry = poetry_compat.read_project(self._command)
+        poetry = read_project(self._command)
         if self._may_adopt(poetry):
             self._cache.copy_to(directory / "lib")
         else:
-            poetry_compat.install_plugins(poetry, self._command.io, directory)
+            install_plugins(poetry, self._command.io, directory)
 
     def _may_adopt(self, poetry: Any) -> bool:
         """Whether ``.poetry/plugins`` is just what would be installed now.
@@ -166,10 +171,10 @@ class ProjectPlugins:
         """
         if self._cache.state(time.time()) is not CacheState.IN_USE:
             return False
-        if not poetry_compat.poetry_cache_is_fresh(poetry, self._command.io):
+        if not poetry_cache_is_fresh(poetry, self._command.io):
             return False
-        from poetry_plugin_safe_install.own_packages import distributions
-        from poetry_plugin_safe_install.own_packages import unmet
+        from poetry_plugin_safe_install.own_packages.judge import distributions
+        from poetry_plugin_safe_install.own_packages.judge import unmet
 
         cached = distributions([str(self._cache.path)])
         return not unmet(cached, distributions(self._paths_of_poetry()) | cached)
@@ -209,11 +214,11 @@ class ProjectPlugins:
 
         What Poetry itself and this plugin require stays: it is in use.
         """
-        from poetry_plugin_safe_install.own_packages import closure
-        from poetry_plugin_safe_install.own_packages import distributions
+        from poetry_plugin_safe_install.own_packages.judge import closure
+        from poetry_plugin_safe_install.own_packages.judge import distributions
 
         installed = distributions(self._paths_of_poetry())
-        kept = closure(["poetry", poetry_compat.DISTRIBUTION], installed)
+        kept = closure(["poetry", DISTRIBUTION], installed)
         files = {
             str(file.locate())
             for name, distribution in installed.items()
@@ -228,7 +233,7 @@ class ProjectPlugins:
 
     def _say(self, text: str) -> None:
         if self._command.io.is_verbose():
-            self._command.io.write_error_line(f"{poetry_compat.DISTRIBUTION}: {text}")
+            self._command.io.write_error_line(f"{DISTRIBUTION}: {text}")
 
 
 def _project_names(metadata_directories: Iterable[str]) -> set[str]:
@@ -239,9 +244,8 @@ def _project_names(metadata_directories: Iterable[str]) -> set[str]:
 
 
 def _forget_modules(which: Callable[[str, Path], bool]) -> None:
-    own = (__package__ or "").partition(".")[0]
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == own or name == "__main__":
+        if name.partition(".")[0] == PACKAGE or name == "__main__":
             continue
         file = getattr(module, "__file__", None)
         places = [file] if file else list(getattr(module, "__path__", []))

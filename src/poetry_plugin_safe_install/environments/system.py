@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from poetry_plugin_safe_install.poetry_compat import TargetEnvironment
+    from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
 MARKER = "EXTERNALLY-MANAGED"
 """The file beside the standard library that PEP 668 defines."""

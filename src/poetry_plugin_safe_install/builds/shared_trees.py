@@ -20,13 +20,14 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install import poetry_compat
+from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
-from poetry_plugin_safe_install.lock_backends import choose
-from poetry_plugin_safe_install.locks import Lock
-from poetry_plugin_safe_install.locks import Mode
-from poetry_plugin_safe_install.locks import acquire
-from poetry_plugin_safe_install.locks import try_acquire
+from poetry_plugin_safe_install.locks.backend import choose
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import acquire
+from poetry_plugin_safe_install.locks.lock import try_acquire
 from poetry_plugin_safe_install.store import find_store
 from poetry_plugin_safe_install.store import make_directory
 from poetry_plugin_safe_install.store import make_store
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.locks import Hold
-    from poetry_plugin_safe_install.locks import Holder
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.locks.lock import Hold
+    from poetry_plugin_safe_install.locks.lock import Holder
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
@@ -50,12 +52,14 @@ ABANDONED_AFTER = 24 * 3600
 """Seconds after which a private directory counts as left behind, locked or not."""
 
 
-def share_builds(command: poetry_compat.StartingCommand, settings: Settings) -> None:
+def share_builds(command: StartingCommand, settings: Settings) -> None:
     """From now on this process builds without harm to others that do so too."""
     builds = SharedBuilds(
         command.line, settings.lock_timeout, command.io, settings.lock_backend
     )
-    poetry_compat.share_builds(builds, command.io)
+    from poetry_plugin_safe_install.compat import builds as poetry_builds
+
+    poetry_builds.share_builds(builds, command.io)
 
 
 def tree_lock(store: Store, tree: Path) -> Lock:
@@ -86,7 +90,7 @@ class SharedBuilds:
         hold = None
         # In a tree that cannot be written to, a build cannot disturb another either.
         if os.access(tree, os.W_OK | os.X_OK):
-            store = find_store(tree, poetry_compat.cache_directory)
+            store = find_store(tree, cache_directory)
             lock = tree_lock(store, tree)
             hold = self._hold(lock, lambda: make_store(store), tell)
         try:
@@ -173,8 +177,7 @@ class SharedBuilds:
         except (OSError, LockUnavailableError) as error:
             if self._io.is_verbose():
                 self._io.write_error_line(
-                    f"{poetry_compat.DISTRIBUTION}: {lock.guards} is used"
-                    f" without a lock: {error}"
+                    f"{DISTRIBUTION}: {lock.guards} is used without a lock: {error}"
                 )
             return None
 
@@ -211,8 +214,8 @@ class _Report:
     def __call__(
         self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
     ) -> None:
-        from poetry_plugin_safe_install.waiting import REPEAT
-        from poetry_plugin_safe_install.waiting import waiting_text
+        from poetry_plugin_safe_install.locks.waiting import REPEAT
+        from poetry_plugin_safe_install.locks.waiting import waiting_text
 
         text = waiting_text(lock, holders, waited, timeout)
         if self._tell and self._tell(text):

@@ -34,25 +34,37 @@ from typing import cast
 
 from cleo.io.outputs.output import Verbosity
 
-from poetry_plugin_safe_install import poetry_compat
 from poetry_plugin_safe_install import project_file
-from poetry_plugin_safe_install.commands import CHANGE_ENVIRONMENT
-from poetry_plugin_safe_install.commands import MAY_BUILD
-from poetry_plugin_safe_install.commands import Need
-from poetry_plugin_safe_install.environments import Creations
-from poetry_plugin_safe_install.environments import lives_from
-from poetry_plugin_safe_install.environments import lock_path
+from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.compat.environments import create_environment
+from poetry_plugin_safe_install.compat.environments import environment_of
+from poetry_plugin_safe_install.compat.environments import environment_without_creating
+from poetry_plugin_safe_install.compat.environments import give_environment
+from poetry_plugin_safe_install.compat.environments import remove_environment
+from poetry_plugin_safe_install.compat.environments import wants_environment
+from poetry_plugin_safe_install.compat.environments import watch_environments
+from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat.operations import TargetEnvironment
+from poetry_plugin_safe_install.compat.operations import guard_environment
+from poetry_plugin_safe_install.compat.plugins import has_generic_plugins
+from poetry_plugin_safe_install.compat.plugins import without_project_plugins
+from poetry_plugin_safe_install.environments.places import Creations
+from poetry_plugin_safe_install.environments.places import lives_from
+from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.lock_backends import choose
-from poetry_plugin_safe_install.lock_backends import decide
-from poetry_plugin_safe_install.lock_backends import mount_of
 from poetry_plugin_safe_install.lock_modes import first_mode
 from poetry_plugin_safe_install.lock_modes import lasting_mode
-from poetry_plugin_safe_install.locks import Lock
-from poetry_plugin_safe_install.locks import Mode
-from poetry_plugin_safe_install.locks import acquire
-from poetry_plugin_safe_install.locks import try_acquire
+from poetry_plugin_safe_install.locks.backend import choose
+from poetry_plugin_safe_install.locks.backend import decide
+from poetry_plugin_safe_install.locks.backend import mount_of
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import acquire
+from poetry_plugin_safe_install.locks.lock import try_acquire
+from poetry_plugin_safe_install.needs import CHANGE_ENVIRONMENT
+from poetry_plugin_safe_install.needs import MAY_BUILD
+from poetry_plugin_safe_install.needs import Need
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.store import make_store
@@ -65,17 +77,18 @@ if TYPE_CHECKING:
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
-    from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
-    from poetry_plugin_safe_install.locks import Hold
-    from poetry_plugin_safe_install.project_plugins import ProjectPlugins
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.environments.system import SystemEnvironment
+    from poetry_plugin_safe_install.locks.lock import Hold
+    from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
+    from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
     from poetry_plugin_safe_install.safe_install import SafeInstallCommand
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
-    from poetry_plugin_safe_install.system_environment import SystemEnvironment
 
 
 def protect(
-    command: poetry_compat.StartingCommand, need: Need, store: Store
+    command: StartingCommand, need: Need, store: Store
 ) -> ProtectedCommand | None:
     """Start the story, unless the user does not want protection."""
     assert command.project is not None
@@ -104,7 +117,7 @@ def environment_lock(environment: Any) -> Lock:
         environment.path,
         environment.purelib,
         is_venv=environment.is_venv(),
-        cache_directory=poetry_compat.cache_directory,
+        cache_directory=cache_directory,
     )
     return Lock(path, f"the environment {environment.path}")
 
@@ -114,7 +127,7 @@ class ProtectedCommand:
 
     def __init__(
         self,
-        command: poetry_compat.StartingCommand,
+        command: StartingCommand,
         need: Need,
         settings: Settings,
         store: Store,
@@ -175,7 +188,7 @@ class ProtectedCommand:
         if self._stands_aside:
             return
         if self._need is Need.INSTALL:
-            poetry_compat.without_project_plugins()
+            without_project_plugins()
         if not self._has_plugins(requires):
             return
         made = False
@@ -240,15 +253,15 @@ class ProtectedCommand:
             raise self._failure
         if self._stands_aside or self._need is Need.PLUGINS:
             return
-        poetry_compat.watch_environments(self._creations.creating, self._removing)
-        if poetry_compat.wants_environment(event):
+        watch_environments(self._creations.creating, self._removing)
+        if wants_environment(event):
             environment = self._find_environment(event)
-            poetry_compat.give_environment(event, environment)
+            give_environment(event, environment)
             if self._changes_environment and not self._environment_hold:
                 self._hold_environment(environment)
 
     def _brief(self, command: SafeInstallCommand) -> None:
-        from poetry_plugin_safe_install.surroundings import Briefing
+        from poetry_plugin_safe_install.check.collect import Briefing
 
         command.briefing = Briefing(
             self._pyproject,
@@ -263,17 +276,17 @@ class ProtectedCommand:
     def _find_environment(self, event: ConsoleCommandEvent) -> Any:
         """Find it without waiting for anyone; make it only with the project exclusive."""
         poetry = event.command.poetry  # type: ignore[attr-defined]
-        found = poetry_compat.environment_without_creating(poetry, event.io)
+        found = environment_without_creating(poetry, event.io)
         if found is not None and not self._creations.was_cut_off(found.path):
             return found
         with self._project_exclusive():
             poetry = event.command.poetry  # type: ignore[attr-defined]
             if self._creations.were_cut_off:
-                found = poetry_compat.environment_without_creating(poetry, event.io)
+                found = environment_without_creating(poetry, event.io)
                 if found is not None and self._creations.was_cut_off(found.path):
-                    poetry_compat.remove_environment(found.path)
+                    remove_environment(found.path)
                     self._creations.forget(found.path)
-            return poetry_compat.create_environment(poetry, event.io)
+            return create_environment(poetry, event.io)
 
     def _hold_environment(self, environment: Any) -> None:
         lock = self._as_it_holds(environment_lock(environment))
@@ -307,13 +320,13 @@ class ProtectedCommand:
             self._prepare_builds(event)
         self._share_builds()
         if self._changes_environment:
-            poetry_compat.guard_environment(event, self._guard_environment)
+            guard_environment(event, self._guard_environment)
 
     def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
-        environment = poetry_compat.environment_of(event)
+        environment = environment_of(event)
         if environment is None:  # ``publish``: it has ``build`` do that
             return
-        from poetry_plugin_safe_install.isolated_builds import prepared
+        from poetry_plugin_safe_install.builds.temp_directory import prepared
 
         self._builds.close()
         self._builds.enter_context(
@@ -322,15 +335,15 @@ class ProtectedCommand:
             )
         )
 
-    def _guard_environment(self, target: poetry_compat.TargetEnvironment) -> None:
+    def _guard_environment(self, target: TargetEnvironment) -> None:
         if not target.is_virtual and not target.changes_nothing:
-            from poetry_plugin_safe_install import system_environment
+            from poetry_plugin_safe_install.environments import system
 
-            self._watch = system_environment.watch(
+            self._watch = system.watch(
                 target, self._settings.externally_managed, os.environ
             )
         if lives_from(target, sys.path):
-            from poetry_plugin_safe_install.guarded_executor import OwnPackagesGuard
+            from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
 
             self._guard = OwnPackagesGuard(
                 target, self._settings.on_self_change, self._command.arguments
@@ -353,7 +366,7 @@ class ProtectedCommand:
 
     def _share_builds(self) -> None:
         if self._command.words[0] in MAY_BUILD:
-            from poetry_plugin_safe_install.shared_builds import share_builds
+            from poetry_plugin_safe_install.builds.shared_trees import share_builds
 
             share_builds(self._command, self._settings)
 
@@ -385,7 +398,7 @@ class ProtectedCommand:
 
     @cached_property
     def _plugins(self) -> ProjectPlugins:
-        from poetry_plugin_safe_install.project_plugins import ProjectPlugins
+        from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
 
         return ProjectPlugins(self._command, self._store)
 
@@ -410,7 +423,7 @@ class ProtectedCommand:
         return (
             self._settings.lock_scope == "auto"
             and self._need in (Need.INSTALL, Need.BUILD)
-            and poetry_compat.has_generic_plugins()
+            and has_generic_plugins()
         )
 
     def _lock_project(self, mode: Mode | None) -> None:
@@ -440,7 +453,7 @@ class ProtectedCommand:
     def _acquire_where_it_holds(self, lock: Lock, mode: Mode) -> Hold:
         if hold := try_acquire(lock, mode, self._command.line):
             return hold
-        from poetry_plugin_safe_install.waiting import waiting
+        from poetry_plugin_safe_install.locks.waiting import waiting
 
         with waiting(self._command.io, lock.guards) as message:
             hold, waited = acquire(
@@ -457,7 +470,7 @@ class ProtectedCommand:
         """No lock is to be had here: Poetry shall work all the same."""
         self._stands_aside = True
         self._command.io.write_error_line(
-            f"<warning>{error} {poetry_compat.DISTRIBUTION} cannot keep other commands"
+            f"<warning>{error} {DISTRIBUTION} cannot keep other commands"
             " away.</warning>"
         )
 

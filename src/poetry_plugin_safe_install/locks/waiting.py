@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.locks import Holder
-    from poetry_plugin_safe_install.locks import Lock
+    from poetry_plugin_safe_install.locks.lock import Holder
+    from poetry_plugin_safe_install.locks.lock import Lock
 
 REPEAT = 10.0
 """Seconds between two lines where the output is no terminal."""

@@ -1,0 +1,3 @@
+"""What an install would meet here."""
+
+from __future__ import annotations

@@ -1,0 +1,163 @@
+"""A command before Poetry has parsed it, and the project that it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.compat.internals import PACKAGE
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cleo.io.io import IO
+    from poetry.console.application import Application
+    from poetry.plugins.plugin_manager import PluginManager
+    from poetry.poetry import Poetry
+
+
+class StartingCommand:
+    """A command that is about to start: its plugins are loaded, none is activated."""
+
+    def __init__(self, manager: PluginManager, application: Application) -> None:
+        self._manager = manager
+        self.application = application
+
+    @property
+    def io(self) -> IO:
+        io = self.application._io
+        assert io is not None
+        return io
+
+    @property
+    def _tokens(self) -> list[str]:
+        tokens: list[str] = self.io.input._tokens  # type: ignore[attr-defined]
+        return tokens
+
+    @property
+    def words(self) -> list[str]:
+        """The command's name and its arguments, without the options before them.
+
+        ``["--version"]`` where only Poetry's version is wanted, which
+        ``Application._run`` looks for in the same way before it looks for a command.
+        """
+        if self.io.input.has_parameter_option(["--version", "-V"], True):
+            return ["--version"]
+        if self.io.input.has_parameter_option(["--help", "-h"], True):
+            return ["help"]
+        words: list[str] = []
+        tokens = iter(self._tokens)
+        for token in tokens:
+            if token in ("--directory", "-C", "--project", "-P"):
+                next(tokens, None)
+            elif token == "--":
+                words += tokens
+            elif not token.startswith("-"):
+                words.append(token)
+        return words or ["list"]
+
+    @property
+    def line(self) -> str:
+        """The command as the user might have typed it, for those who wait for it."""
+        arguments = [token for token in self.arguments if token != "--"]
+        return " ".join(["poetry", *arguments[:6]])
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command and all that follows it."""
+        tokens = self._tokens
+        first = self.words[0]
+        return tokens[tokens.index(first) :] if first in tokens else tokens
+
+    def option(self, name: str) -> str | None:
+        """The value of an option that Poetry has not parsed yet; the last one counts."""
+        value = None
+        tokens = iter(self._tokens)
+        for token in tokens:
+            if token == "--":
+                break
+            if token == f"--{name}":
+                value = next(tokens, None)
+            elif token.startswith(f"--{name}="):
+                value = token.partition("=")[2]
+        return value
+
+    @property
+    def options(self) -> set[str]:
+        """The names of the long options that are given."""
+        tokens = self._tokens
+        before = tokens[: tokens.index("--")] if "--" in tokens else tokens
+        return {
+            token[2:].partition("=")[0] for token in before if token.startswith("--")
+        }
+
+    @property
+    def project(self) -> Path | None:
+        """The project's pyproject.toml, if there is one.
+
+        ``Application.project_directory``; in Poetry 2.0 ``_project_directory``.
+        """
+        from poetry.factory import Factory
+
+        directory = getattr(self.application, "project_directory", None)
+        if directory is None:
+            directory = self.application._project_directory
+        try:
+            return Factory.locate(directory)
+        except RuntimeError:
+            return None
+
+    @property
+    def poetry_cache(self) -> Path:
+        """Where unprotected Poetry keeps the plugins of this project."""
+        from poetry.plugins.plugin_manager import ProjectPluginCache
+
+        assert self.project is not None
+        return self.project.parent / ProjectPluginCache.PATH
+
+    @property
+    def has_other_plugins(self) -> bool:
+        return any(not is_own_plugin(plugin) for plugin in self._manager._plugins)
+
+    def forget_project(self) -> None:
+        """Have the project read again: it may have changed while we waited."""
+        self.application.reset_poetry()
+
+    def load_plugins_again(self) -> None:
+        """Load all plugins anew, as ``sys.path`` now has them."""
+        self._manager._plugins = []
+        self._manager.load_plugins()
+
+    def activate_no_other(self) -> None:
+        """The command is going to fail: leave the other plugins out of it."""
+        self._manager._plugins = [
+            plugin for plugin in self._manager._plugins if is_own_plugin(plugin)
+        ]
+
+    @property
+    def other_plugin_packages(self) -> set[str]:
+        """The top-level packages that the other plugins are from."""
+        return {
+            type(plugin).__module__.partition(".")[0]
+            for plugin in self._manager._plugins
+            if not is_own_plugin(plugin)
+        }
+
+
+def is_own_plugin(plugin: object) -> bool:
+    return type(plugin).__module__.partition(".")[0] == PACKAGE
+
+
+def read_project(command: StartingCommand) -> Poetry:
+    """The project as Poetry reads it, without any plugin's doing.
+
+    :raises Exception: Poetry's own errors for a bad pyproject.toml.
+    """
+    from poetry.factory import Factory
+
+    return Factory().create_poetry(
+        cwd=command.project.parent if command.project else None,
+        io=command.io,
+        disable_plugins=True,
+        disable_cache=command.application._disable_cache,
+    )

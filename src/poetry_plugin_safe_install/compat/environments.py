@@ -1,0 +1,248 @@
+"""How Poetry finds, creates and removes environments."""
+
+from __future__ import annotations
+
+import sys
+
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.compat.internals import Internal
+from poetry_plugin_safe_install.compat.internals import replaced
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.io.buffered_io import BufferedIO
+    from cleo.io.io import IO
+    from poetry.poetry import Poetry
+
+    from poetry_plugin_safe_install.check.collect import EnvironmentPlaces
+
+
+def environment_without_creating(poetry: Poetry, io: IO) -> Any:
+    """The project's environment, or ``None`` if Poetry would have to create it.
+
+    ``EnvManager.create_venv`` is what Poetry calls in ``Application.configure_env``; it
+    calls ``build_venv`` and ``remove_venv`` on itself for all that it makes.
+    """
+    from poetry.utils.env import EnvManager
+
+    class MustCreateError(Exception):
+        pass
+
+    def must_create(*args: Any, **kwargs: Any) -> None:
+        raise MustCreateError
+
+    said = _Kept(io)
+    manager = EnvManager(poetry, io=said)  # type: ignore[arg-type]
+    manager.build_venv = must_create  # type: ignore[method-assign,assignment]
+    manager.remove_venv = must_create  # type: ignore[method-assign]
+    try:
+        environment = manager.create_venv()
+    except MustCreateError:
+        return None
+    said.say()
+    return environment
+
+
+class _Kept:
+    """An IO that keeps what is written to it, which mostly is nothing."""
+
+    def __init__(self, io: IO) -> None:
+        self._io = io
+        self._kept: BufferedIO | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("is_"):
+            return getattr(self._io, name)
+        if self._kept is None:
+            from cleo.io.buffered_io import BufferedIO
+
+            self._kept = BufferedIO(decorated=self._io.output.is_decorated())
+            self._kept.set_verbosity(self._io.output.verbosity)
+        return getattr(self._kept, name)
+
+    def say(self) -> None:
+        if self._kept:
+            from cleo.io.outputs.output import Type
+
+            self._io.write(self._kept.fetch_output(), type=Type.RAW)
+            self._io.write_error(self._kept.fetch_error(), type=Type.RAW)
+
+
+def watch_environments(
+    building: Callable[[Path], AbstractContextManager[None]],
+    removing: Callable[[Path], AbstractContextManager[None]],
+) -> None:
+    """Have these entered around the making and removing of the user's environments.
+
+    ``EnvManager.create_venv`` makes them with ``self.build_venv(path, …)``; isolated
+    environments are made with ``EnvManager.build_venv`` and do not matter here.
+    """
+    from poetry.utils.env import EnvManager
+
+    create, remove = EnvManager.create_venv, EnvManager.remove_venv
+    if hasattr(create, "_watched"):
+        return
+
+    @wraps(create)
+    def create_venv(manager: EnvManager, *args: Any, **kwargs: Any) -> Any:
+        def build_venv(path: Path, *args: Any, **kwargs: Any) -> Any:
+            with building(Path(path)):
+                return type(manager).build_venv(path, *args, **kwargs)
+
+        vars(manager).setdefault("build_venv", build_venv)
+        return create(manager, *args, **kwargs)
+
+    def remove_venv(cls: type, /, path: Path) -> None:
+        with removing(Path(path)):
+            remove(path)
+
+    create_venv._watched = True  # type: ignore[attr-defined]
+    setattr(EnvManager, "create_venv", create_venv)  # noqa: B010
+    setattr(EnvManager, "remove_venv", classmethod(remove_venv))  # noqa: B010
+
+
+def remove_environment(path: Path) -> None:
+    from poetry.utils.env import EnvManager
+
+    EnvManager.remove_venv(path)
+
+
+def create_environment(poetry: Poetry, io: IO) -> Any:
+    """The project's environment, created if need be, as Poetry creates it."""
+    from poetry.utils.env import EnvManager
+
+    return EnvManager(poetry, io=io).create_venv()
+
+
+def wants_environment(event: ConsoleCommandEvent) -> bool:
+    """Whether Poetry is about to look for the project's environment.
+
+    The conditions of ``Application.configure_env``.
+    """
+    from poetry.console.commands.env_command import EnvCommand
+    from poetry.console.commands.self.self_command import SelfCommand
+
+    command = event.command
+    return (
+        isinstance(command, EnvCommand)
+        and not isinstance(command, SelfCommand)
+        and command._env is None
+    )
+
+
+def give_environment(event: ConsoleCommandEvent, environment: Any) -> None:
+    """Spare Poetry the search, with the message it would write."""
+    if environment.is_venv() and event.io.is_verbose():
+        event.io.write_error_line(
+            f"Using virtualenv: <comment>{environment.path}</comment>"
+        )
+    event.command.set_env(environment)  # type: ignore[attr-defined]
+
+
+def environment_of(event: ConsoleCommandEvent) -> Any:
+    """The environment that the command works on; ``None`` if it has none.
+
+    ``EnvCommand._env``, set by ``Application.configure_env`` before the command runs.
+    """
+    return getattr(event.command, "_env", None)
+
+
+def build_pythons(environment: Any) -> list[tuple[Path, Path]]:
+    """The Pythons that isolated builds start from, each with its prefix.
+
+    Distributions are built with the project's (``Chef``, ``build_environment``), their
+    metadata with Poetry's own (``isolated_builder`` as ``get_pep517_metadata`` of
+    ``poetry.inspection.info`` calls it).
+    """
+    return [
+        (Path(environment.python), Path(environment.path)),
+        (Path(sys.executable), Path(sys.prefix)),
+    ]
+
+
+@contextmanager
+def own_environments_made_in(
+    surroundings: Callable[[], AbstractContextManager[None]],
+) -> Iterator[None]:
+    """Have Poetry make the user's own environments inside of ``surroundings()``.
+
+    They all come from ``EnvManager.create_venv``, isolated ones from
+    ``ephemeral_environment``, which calls ``EnvManager.build_venv``.
+    """
+    from poetry.utils.env import EnvManager
+
+    original = EnvManager.create_venv
+
+    @wraps(original)
+    def create_venv(*args: Any, **kwargs: Any) -> Any:
+        with surroundings():
+            return original(*args, **kwargs)
+
+    with replaced(EnvManager, "create_venv", create_venv):
+        yield
+
+
+@contextmanager
+def isolated_environments_refused(error: Exception) -> Iterator[None]:
+    """Have every isolated build end in this error; the user's own are made as ever."""
+    from poetry.utils.env import EnvManager
+
+    original = EnvManager.__dict__["build_venv"]
+
+    def build_venv(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    with (
+        replaced(EnvManager, "build_venv", staticmethod(build_venv)),
+        own_environments_made_in(lambda: replaced(EnvManager, "build_venv", original)),
+    ):
+        yield
+
+
+INTERNALS_OF_SAFE_INSTALL = (
+    Internal("poetry.console.commands.install", "InstallCommand._with_synchronization"),
+)
+
+INTERNALS_OF_CHECK = (
+    Internal("poetry.utils.env", "EnvManager.in_project_venv"),
+    Internal("poetry.utils.env", "Env.is_venv"),
+    Internal("poetry.utils.env", "Env.paths"),
+    Internal("poetry.utils.env", "Env.fallbacks"),
+    Internal("cleo.events.event_dispatcher", "EventDispatcher.get_listeners"),
+)
+
+
+def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
+    """The environment an install would use; ``None`` if it would have to make one.
+
+    :raises Exception: Poetry's own errors, if it cannot use any.
+    """
+    from cleo.io.buffered_io import BufferedIO
+    from poetry.utils.env import EnvManager
+
+    if EnvManager(poetry).in_project_venv.is_file():
+        return None  # EnvManager.create_venv would remove the file
+    environment = environment_without_creating(poetry, BufferedIO())
+    if environment is None:
+        return None
+    from poetry_plugin_safe_install.check.collect import EnvironmentPlaces
+
+    paths = environment.paths
+    return EnvironmentPlaces(
+        Path(environment.path),
+        bool(environment.is_venv()),
+        tuple({Path(paths["purelib"]): 0, Path(paths["platlib"]): 0}),
+        Path(paths["scripts"]),
+        Path(paths["stdlib"]),
+        environment,
+    )

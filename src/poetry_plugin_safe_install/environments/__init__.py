@@ -1,0 +1,3 @@
+"""The environment that a command installs into."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Locks between processes."""
+
+from __future__ import annotations

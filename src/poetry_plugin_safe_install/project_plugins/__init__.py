@@ -1,0 +1,3 @@
+"""The project's own Poetry plugins."""
+
+from __future__ import annotations
