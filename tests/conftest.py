@@ -15,6 +15,7 @@ from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import UNDER_WAY
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
 from tests.laboratory.tagged import make_tagged_project
@@ -34,6 +35,14 @@ def pytest_configure() -> None:
     """A shell that starts the tests in the background has them ignore Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """A test that fails in the middle leaves no command behind, and none waits."""
+    yield
+    for running in list(UNDER_WAY):
+        running.kill()
 
 
 @pytest.fixture(scope="session")

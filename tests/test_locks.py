@@ -18,6 +18,7 @@ from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
+from tests.laboratory.projects import Running
 from tests.laboratory.wheels import Distribution
 
 
@@ -171,15 +172,10 @@ def test_uv_and_poetry_exclude_each_other(
         "backend-path = ['backend']\n[project]\nname = 'slow'\nversion = '1.0'\n"
     )
 
-    def start_uv(environ: dict[str, str]) -> subprocess.Popen[str]:
+    def start_uv(environ: dict[str, str]) -> Running:
         command = [sys.executable, "-m", "uv", "-v", "pip", "install", "--no-deps"]
         command += ["--offline", "--no-cache", "--python", str(venv), str(tree)]
-        return subprocess.Popen(
-            command,
-            env={**project.environment(venv), **environ},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Running(command, env={**project.environment(venv), **environ})
 
     with Barrier("build") as building, Pause(INSTALLING) as pause:
         if first == "uv":
@@ -193,17 +189,12 @@ def test_uv_and_poetry_exclude_each_other(
             )
             arrival = pause.arrival()
             uv = start_uv({})
-            assert uv.stderr
-            for line in uv.stderr:
-                if "Waiting to acquire" in line and ".lock" in line:
-                    break
-            else:
-                raise AssertionError("uv did not wait")
-            assert uv.poll() is None
+            said = uv.says("Waiting to acquire").splitlines()[-1]
+            assert ".lock" in said
+            assert not uv.has_ended
         arrival.let_go()
         poetry.result().succeeded()
-        _, said = uv.communicate(timeout=120)
-        assert uv.returncode == 0, said
+        uv.result().succeeded()
     assert "leaf" in modules_of(venv)
     assert list(venv.glob("lib/python*/site-packages/slow.py"))
 

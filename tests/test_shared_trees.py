@@ -18,7 +18,6 @@ from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
-from tests.laboratory.libraries import read_until
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
@@ -64,7 +63,7 @@ def second_waits(
         slow = first.start(home, "install", venv=venvs[0], environ=building.environment)
         arrival = building.arrival()
         waiting = second.start(home, "install", venv=venvs[1])
-        read_until(waiting, WAITS)
+        waiting.says(WAITS)
         arrival.let_go()
         slow.result().succeeded()
         waiting.result().succeeded()
@@ -252,7 +251,7 @@ def test_who_waits_for_a_build(
         if what != "resolve a path dependency"
     }
     for running in waiting.values():
-        read_until(running, WAITS)
+        running.says(WAITS)
     for lock_ in held:
         lock_.release()
     for running in waiting.values():
@@ -260,7 +259,7 @@ def test_who_waits_for_a_build(
 
     held[0].acquire()
     resolving = projects["one"].start(home, "lock")
-    read_until(resolving, WAITS)
+    resolving.says(WAITS)
     held[0].release()
     resolving.result().succeeded()
 
@@ -286,14 +285,14 @@ def test_git_checkouts_in_a_shared_environment(
         slow = one.start(home, "lock", venv=venv, environ=building.environment)
         arrival = building.arrival()
         waiting = two.start(home, "lock", venv=venv)
-        read_until(waiting, "Waiting for the git checkout")
+        waiting.says("Waiting for the git checkout")
         arrival.let_go()
         slow.result().succeeded()
         waiting.result().succeeded()
 
     with FileLock(venv / "src" / ".safe-install" / "lib.lock"):
         waiting = one.start(home, "install", venv=venv)
-        read_until(waiting, "Waiting for the git checkout")
+        waiting.says("Waiting for the git checkout")
     waiting.result().succeeded()
     assert modules_in(venv, "lib") == MODULES
 
@@ -311,7 +310,7 @@ def test_metadata_that_a_build_leaves_in_the_tree(
     project = new_project("one", **uses("lib"))
     with FileLock(lib / ".poetry" / "safe-install" / "build.lock"):
         waiting = project.start(home, "lock")
-        read_until(waiting, WAITS)
+        waiting.says(WAITS)
     waiting.result().succeeded()
 
 
@@ -328,7 +327,7 @@ def test_a_setup_file_that_poetry_writes_into_the_tree(
     lib.poetry(home, "lock").succeeded()
     with FileLock(lib.store / "build.lock"):
         waiting = lib.start(home, "install", venv=new_venv("one"))
-        read_until(waiting, WAITS)
+        waiting.says(WAITS)
         assert not (lib.path / "setup.py").exists()
         waiting.kill()
 
@@ -373,8 +372,8 @@ def test_interrupted_while_it_waits(
     project.poetry(home, "lock").succeeded()
     with FileLock(lib / ".poetry" / "safe-install" / "build.lock"):
         waiting = project.start(home, "install", venv=new_venv("one"))
-        read_until(waiting, WAITS)
-        waiting.process.send_signal(signal.SIGINT)
+        waiting.says(WAITS)
+        waiting.send_signal(signal.SIGINT)
         waiting.result(timeout=60).failed()
 
 

@@ -139,7 +139,7 @@ def test_interrupt(
         running = project.start(home, "install", venv=venv)
         running.says("Waiting")
         began = time.monotonic()
-        running.process.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGINT)
         result = running.result()
         took = time.monotonic() - began
         code, shown = result.code, result.out[result.out.index("Interrupted") :]
@@ -154,7 +154,7 @@ def test_environment_is_not_made_after_an_interrupt(
 ) -> None:
     running = project.start(home, "install")
     running.says("Waiting")
-    running.process.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
     assert running.result().code == 130
     assert not (tmp_path / "venvs").exists()
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.laboratory.projects import Running
-
 MODULES = 60
 
 ALONE = """\
@@ -186,14 +184,3 @@ def make_library(path: Path, backend: str, index_url: str = "") -> Path:
     for name, text in BACKENDS[backend](path.name).items():
         (path / name).write_text(text.replace("@index@", index_url))
     return path
-
-
-def read_until(running: Running, text: str) -> str:
-    """Read what a command says until it says this, or fail when it ends without."""
-    assert running.process.stdout
-    said = ""
-    for line in running.process.stdout:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"ended without saying {text!r}:\n{said}")
