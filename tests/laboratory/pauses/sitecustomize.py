@@ -1,16 +1,23 @@
-"""Stops a process of a test at a function of its choice.
+"""Changes in a process of a test, made while its modules are loaded.
 
-On ``PYTHONPATH`` this is imported when Python starts. ``PAUSE`` names the function and
-the side, ``package.module:Class.function:before`` (or ``after``); the process then waits
-there at the barrier ``pause`` (see ``tests.laboratory.barriers``).
+On ``PYTHONPATH`` this is imported when Python starts. The environment says what to do:
+
+``PAUSE=package.module:Class.function:before`` (or ``after``)
+    the process waits there at the barrier ``pause`` (see ``tests.laboratory.barriers``).
+``RENAME=name``
+    Poetry's and cleo's own source has another name wherever it has this one.
+``CONSTANTS=package.module:NAME=1.5 package.module:OTHER=2``
+    constants have other values.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.abc
-import importlib.util
+import importlib.machinery
 import os
+import re
 import socket
 import sys
 
@@ -23,40 +30,100 @@ def meet(name: str) -> None:
         connection.recv(1)
 
 
-class Pauses(importlib.abc.MetaPathFinder):
-    def __init__(self, pause: str) -> None:
-        self.module, self.function, self.side = pause.split(":")
+def pause(module, function, side):
+    *path, name = function.split(".")
+    owner = functools.reduce(getattr, path, module)
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def paused(*args, **kwargs):
+        if side == "before":
+            meet("pause")
+        result = original(*args, **kwargs)
+        if side == "after":
+            meet("pause")
+        return result
+
+    setattr(owner, name, paused)
+
+
+class Renaming(importlib.machinery.SourceFileLoader):
+    """Has another name in a source, but for module names and what is text."""
+
+    old = os.environ.get("RENAME", "")
+    new = f"{old}_changed"
+    own_import = re.compile(rf"^(\s*from (?:poetry|cleo)\b\S* import ){old}$", re.M)
+    other_import = re.compile(rf"^(\s*from (?!poetry|cleo)\S+ import {old})$", re.M)
+    use = re.compile(rf"^(?!\s*(?:import|from) )(.*)\b{old}\b(?!['\"])", re.M)
+
+    def get_code(self, fullname):
+        path = self.get_filename(fullname)
+        before = self.get_data(path).decode()
+        if self.old not in before:
+            return super().get_code(fullname)
+        text = self.own_import.sub(rf"\g<1>{self.new}", before)
+        text = self.other_import.sub(rf"\g<1> as {self.new}", text)
+        while self.use.search(text):
+            text = self.use.sub(rf"\g<1>{self.new}", text)
+        if text == before:
+            return super().get_code(fullname)
+        return compile(text, path, "exec", dont_inherit=True)
+
+
+class Changes(importlib.abc.MetaPathFinder):
+    def __init__(self) -> None:
+        self.after_loading = {}
+        if os.environ.get("PAUSE"):
+            module, function, side = os.environ["PAUSE"].split(":")
+            self.add(module, lambda it: pause(it, function, side))
+        for constant in os.environ.get("CONSTANTS", "").split():
+            module, _, assignment = constant.partition(":")
+            name, _, value = assignment.partition("=")
+            self.add(module, functools.partial(self.assign, name, value))
+
+    def add(self, module, change):
+        self.after_loading.setdefault(module, []).append(change)
+
+    @staticmethod
+    def assign(name, value, module):
+        getattr(module, name)  # it must be there
+        setattr(module, name, ast.literal_eval(value))
+
+    @property
+    def has_work(self):
+        return bool(self.after_loading or Renaming.old)
 
     def find_spec(self, name, path, target=None):
-        if name != self.module:
+        renamed = Renaming.old and self.is_poetrys(name)
+        changes = self.after_loading.get(name)
+        if not renamed and not changes:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
+        spec = self.found_by_others(name, path, target)
+        if spec is None:
+            return None
+        if renamed and type(spec.loader) is importlib.machinery.SourceFileLoader:
+            spec.loader = Renaming(spec.loader.name, spec.loader.path)
+        if changes:
+            execute = spec.loader.exec_module
 
-        def exec_module(module):
-            execute(module)
-            self.wrap(module)
+            def exec_module(module):
+                execute(module)
+                for change in changes:
+                    change(module)
 
-        spec.loader.exec_module = exec_module
+            spec.loader.exec_module = exec_module
         return spec
 
-    def wrap(self, module):
-        *path, name = self.function.split(".")
-        owner = functools.reduce(getattr, path, module)
-        original = getattr(owner, name)
+    @staticmethod
+    def is_poetrys(name):
+        return name.partition(".")[0] in ("poetry", "cleo") and "._vendor" not in name
 
-        @functools.wraps(original)
-        def paused(*args, **kwargs):
-            if self.side == "before":
-                meet("pause")
-            result = original(*args, **kwargs)
-            if self.side == "after":
-                meet("pause")
-            return result
-
-        setattr(owner, name, paused)
+    def found_by_others(self, name, path, target):
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        return next((spec for spec in specs if spec), None)
 
 
-if os.environ.get("PAUSE"):
-    sys.meta_path.insert(0, Pauses(os.environ["PAUSE"]))
+changes = Changes()
+if changes.has_work:
+    sys.meta_path.insert(0, changes)

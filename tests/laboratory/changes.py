@@ -1,0 +1,30 @@
+"""Poetry and this plugin with something changed, in one command's process only.
+
+Each is a piece of the command's environment; ``Pause`` makes one too, and they go
+together: what leads a process to them is the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.laboratory.pausing import PAUSES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def renamed(name: str) -> dict[str, str]:
+    """Poetry's and cleo's source with another name in the place of this one.
+
+    Everywhere, so that Poetry itself works as before, and is not what it was for those
+    who use that name. Modules and what is text keep it.
+    """
+    return {"PYTHONPATH": str(PAUSES), "RENAME": name}
+
+
+def with_constants(values: Mapping[str, float | str]) -> dict[str, str]:
+    """Other values of constants, each by its place: ``package.module:NAME``."""
+    given = " ".join(f"{place}={value!r}" for place, value in values.items())
+    return {"PYTHONPATH": str(PAUSES), "CONSTANTS": given}
