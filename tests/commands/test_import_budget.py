@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
-BUDGET = Path(__file__).with_name("import_budget.txt")
+BUDGET = ROOT / "tests" / "import_budget.txt"
 COMMANDS = (("--version",), ("run", "true"))
 
 MODULES = """\

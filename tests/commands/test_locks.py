@@ -9,11 +9,11 @@ import stat
 import subprocess
 import sys
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory import ROOT
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.pausing import Pause
@@ -24,6 +24,7 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
@@ -401,7 +402,7 @@ def test_project_that_is_read_only(
     shutil.copytree(project.path, place)
     reading = other_user.visits(type(project)(place, project.environ))
     home = plain_home.clone(other_user.base / "home", other_user.python)
-    home.pip_install("--no-deps", str(Path(__file__).parents[1]))
+    home.pip_install("--no-deps", ROOT)
 
     result = reading.poetry(home, "install", "--no-root", "-v", **other_user.popen)
 
@@ -420,7 +421,7 @@ def test_two_users_of_one_checkout_exclude_each_other(
     shutil.copytree(project.path, place)
     theirs = type(project)(place, project.environ)
     home = plain_home.clone(other_user.base / "home", other_user.python)
-    home.pip_install("--no-deps", str(Path(__file__).parents[1]))
+    home.pip_install("--no-deps", ROOT)
     with Pause("poetry.puzzle.solver:Solver.solve:before") as pause:
         first = theirs.start(home, "lock", "--regenerate", environ=pause.environment)
         arrival = pause.arrival()
