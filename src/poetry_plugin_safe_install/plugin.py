@@ -24,7 +24,7 @@ class SafeInstallPlugin(ApplicationPlugin):
     def __init__(self) -> None:
         # Poetry constructs every plugin before it activates the first one: this is
         # the only moment to get ahead of the others.
-        call_before_activation(_protect)
+        call_before_activation(_protect, self)
 
     def activate(self, application: Application) -> None:
         application.command_loader.register_factory("safe-install", _safe_install)

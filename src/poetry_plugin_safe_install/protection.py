@@ -12,7 +12,7 @@
 4. ``command_runs``: behind every listener. ``run`` lets go of everything: the user's
    program starts next. What changes the environment is guarded from here on, and where
    a distribution may be built the temporary directory is made fit for it.
-5. ``command_ended``: behind every listener. All is let go.
+5. ``command_ended``: in whichever way it has. All is let go.
 
 Why nobody waits for ever: every command asks for the project, then the environment, then
 for one build at a time, and never for an earlier one while it holds a later one. Where a
@@ -47,7 +47,7 @@ from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 from poetry_plugin_safe_install.compat.operations import guard_environment
 from poetry_plugin_safe_install.compat.plugins import has_generic_plugins
-from poetry_plugin_safe_install.compat.plugins import without_project_plugins
+from poetry_plugin_safe_install.compat.plugins import leave_project_plugins
 from poetry_plugin_safe_install.environments.places import Creations
 from poetry_plugin_safe_install.environments.places import lives_from
 from poetry_plugin_safe_install.environments.places import lock_path
@@ -145,7 +145,6 @@ class ProtectedCommand:
         self._summary = Summary()
         self._hold: Hold | None = None
         self._environment_hold: Hold | None = None
-        self._depth = 0
         self._builds = ExitStack()
         """What is undone when the isolated builds of the command are over."""
         self._watch: SystemEnvironment | None = None
@@ -182,13 +181,17 @@ class ProtectedCommand:
         try:
             self._load_plugins(requires)
         except Exception as error:  # Poetry could not install or load a plugin
+            from poetry_plugin_safe_install.compat.faults import is_own_fault
+
+            if is_own_fault(error):
+                raise
             self._failure = error
 
     def _load_plugins(self, requires: dict[str, Any]) -> None:
         if self._stands_aside:
             return
         if self._need is Need.INSTALL:
-            without_project_plugins()
+            leave_project_plugins(self._command)
         if not self._has_plugins(requires):
             return
         made = False
@@ -242,7 +245,6 @@ class ProtectedCommand:
     # 3. The command starts; no listener has been called.
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
-        self._depth += 1
         if self._command.words[0] == "safe-install":
             self._brief(cast("SafeInstallCommand", event.command))
         if self._need is Need.LOOK:
@@ -253,7 +255,7 @@ class ProtectedCommand:
             raise self._failure
         if self._stands_aside or self._need is Need.PLUGINS:
             return
-        watch_environments(self._creations.creating, self._removing)
+        watch_environments(self._command, self._creations.creating, self._removing)
         if wants_environment(event):
             environment = self._find_environment(event)
             give_environment(event, environment)
@@ -348,14 +350,11 @@ class ProtectedCommand:
             self._guard = OwnPackagesGuard(
                 target, self._settings.on_self_change, self._command.arguments
             )
-            target.guard(self._guard)
+            target.guard(self._command, self._guard)
 
-    # 5. The command has ended, and every listener has been called.
+    # 5. The command has ended.
 
     def command_ended(self) -> None:
-        self._depth -= 1
-        if self._depth > 0:
-            return  # a command that this one called: ``publish --build``
         for part in (self._watch, self._guard):
             if part:
                 part.command_ended()

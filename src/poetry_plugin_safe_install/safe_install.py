@@ -9,10 +9,9 @@ from cleo.helpers import option
 from poetry.console.commands.install import InstallCommand
 
 from poetry_plugin_safe_install.compat.config import poetry_version
-from poetry_plugin_safe_install.compat.environments import INTERNALS_OF_CHECK
-from poetry_plugin_safe_install.compat.environments import INTERNALS_OF_SAFE_INSTALL
+from poetry_plugin_safe_install.compat.environments import CHECK
+from poetry_plugin_safe_install.compat.environments import SYNC
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
-from poetry_plugin_safe_install.compat.internals import missing_internals
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import SETTINGS
 
@@ -106,7 +105,7 @@ Settings given as options hold for this command alone; the others also for
             return self._check(self._briefed())
         if self.option("show-config"):
             return self._show_config(self._briefed())
-        if self.option("sync") and missing_internals(INTERNALS_OF_SAFE_INSTALL):
+        if self.option("sync") and SYNC.missing():
             raise SafeInstallError(
                 "This Poetry synchronizes in a way that safe-install does not know."
                 " Use `poetry sync`, which is protected too."
@@ -139,7 +138,7 @@ Settings given as options hold for this command alone; the others also for
                 f'The option --format must be one of "text", "json", but is'
                 f' "{self.option("format")}".'
             )
-        missing = missing_internals(INTERNALS_OF_CHECK)
+        missing = CHECK.missing()
         if missing:
             raise SafeInstallError(
                 f"This Poetry cannot be looked at: {', '.join(missing)} not found."

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.compat.activation import INTERNALS
-from poetry_plugin_safe_install.compat.activation import ON_INSTANCES
+from poetry_plugin_safe_install.compat.activation import EVENTS
+from poetry_plugin_safe_install.compat.activation import START
+from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
+from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
+from poetry_plugin_safe_install.compat.plugins import PLUGINS
 from tests.laboratory.changes import renamed
 
 
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
     from tests.laboratory.projects import Project
 
 NAMES = sorted(
-    {internal.name.rpartition(".")[2] for internal in INTERNALS}
-    | {name for names in ON_INSTANCES.values() for name in names}
+    {
+        internal.name.rpartition(".")[2]
+        for internals in (START, COMMAND_LINE, EVENTS, ENVIRONMENTS, PLUGINS)
+        for internal in internals.declared
+    }
 )
 
 

@@ -57,9 +57,10 @@ def share_builds(command: StartingCommand, settings: Settings) -> None:
     builds = SharedBuilds(
         command.line, settings.lock_timeout, command.io, settings.lock_backend
     )
-    from poetry_plugin_safe_install.compat import builds as poetry_builds
+    from poetry_plugin_safe_install.compat.builds import BUILDS
+    from poetry_plugin_safe_install.compat.builds import BuildWatch
 
-    poetry_builds.share_builds(builds, command.io)
+    command.patch(BUILDS, BuildWatch(builds))
 
 
 def tree_lock(store: Store, tree: Path) -> Lock:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from functools import wraps
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry.plugins.application_plugin import ApplicationPlugin
-
+from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
 from poetry_plugin_safe_install.compat.command_line import StartingCommand
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
-from poetry_plugin_safe_install.compat.internals import Internal
-from poetry_plugin_safe_install.compat.internals import missing_internals
+from poetry_plugin_safe_install.compat.command_line import is_own_plugin
+from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import unknown_poetry
 from poetry_plugin_safe_install.compat.internals import warn
 
@@ -21,10 +19,12 @@ from poetry_plugin_safe_install.compat.internals import warn
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
+    from typing import TypeAlias
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
     from poetry.console.application import Application
+    from poetry.plugins.application_plugin import ApplicationPlugin
     from poetry.plugins.plugin_manager import PluginManager
 
 
@@ -46,129 +46,189 @@ if TYPE_CHECKING:
             """After every other listener, just before the command's own code."""
 
         def command_ended(self) -> None:
-            """After every other listener."""
+            """Once, in whichever way the command has ended."""
+
+    Protect: TypeAlias = Callable[[StartingCommand], Protection | None]
 
 
-INTERNALS = (
-    Internal("poetry.plugins.plugin_manager", "PluginManager.activate"),
-    Internal("poetry.plugins.plugin_manager", "PluginManager.load_plugins"),
-    Internal("poetry.plugins.plugin_manager", "PluginManager.ensure_project_plugins"),
-    Internal("poetry.plugins.plugin_manager", "ProjectPluginCache.PATH"),
-    Internal("poetry.plugins.plugin_manager", "ProjectPluginCache.ensure_plugins"),
-    Internal("poetry.plugins.plugin_manager", "ProjectPluginCache._install"),
-    Internal("poetry.plugins.plugin_manager", "ProjectPluginCache._is_fresh"),
-    Internal("poetry.console.application", "Application.reset_poetry"),
-    Internal(
-        "poetry.console.application",
-        "Application.project_directory",
-        "2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
-        instead="Application._project_directory",
-    ),
-    Internal("poetry.factory", "Factory.create_poetry"),
-    Internal("poetry.factory", "Factory.locate"),
-    Internal("poetry.utils.env", "EnvManager.create_venv"),
-    Internal("poetry.utils.env", "EnvManager.build_venv"),
-    Internal("poetry.utils.env", "EnvManager.remove_venv"),
-    Internal("cleo.application", "Application.event_dispatcher"),
-    Internal("poetry.config.config", "Config.installer_max_workers"),
-)
-"""What can be looked up in a module. What only an instance has is in ``ON_INSTANCES``."""
+START = Internals("the start of a command")
+"""Patched while a plugin of ours is loaded and not activated yet."""
 
-ON_INSTANCES = {
-    "manager": ("_group", "_plugins"),
-    "application": ("_io", "_disable_cache"),
-    "input": ("_tokens",),
-}
-"""Attributes of the running objects, all seen in every version of ``ALL``."""
+EVENTS = Internals("the events of a command")
+"""Patched while a protected command runs."""
 
 
-def call_before_activation(
-    protect: Callable[[StartingCommand], Protection | None],
-) -> None:
+class _Start:
+    """The context of ``START``."""
+
+    def __init__(self, protect: Protect, plugin: ApplicationPlugin) -> None:
+        from weakref import ref
+
+        self.protect = protect
+        # Poetry drops a plugin that it loads and never activates.
+        self._plugin = ref(plugin, lambda _: START.undo())
+
+
+def call_before_activation(protect: Protect, plugin: ApplicationPlugin) -> None:
     """Have ``protect`` called when all plugins are loaded and none is activated.
 
     ``Application._load_plugins`` loads every plugin of ``poetry.application.plugin``,
     then calls ``PluginManager.activate(application)`` once. Seen in ``ALL``.
     """
-    from poetry.plugins.plugin_manager import PluginManager
+    try:
+        START.apply(_Start(protect, plugin))
+    except UnknownPoetryError as error:
+        warn(None, unknown_poetry(str(error)))
 
-    original = getattr(PluginManager, "activate", None)
-    if original is None:
-        _stand_aside(None, unknown_poetry("PluginManager.activate not found"))
-        return
-    if hasattr(original, "_safe_install"):
-        return
 
-    @wraps(original)
-    def activate(manager: PluginManager, *args: Any, **kwargs: Any) -> None:
-        protection = None
-        group = getattr(manager, "_group", ApplicationPlugin.group)
-        if args and group == ApplicationPlugin.group:
-            protection = _begin(protect, manager, args[0])
-        if protection is None:
-            original(manager, *args, **kwargs)
-            return
-        before = _listeners(args[0])
+@START.around("poetry.plugins.plugin_manager", "PluginManager.activate")
+def _activate(
+    start: _Start,
+    original: Callable[..., None],
+    manager: PluginManager,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    plugins = getattr(manager, "_plugins", None)
+    if not args or (plugins is not None and not any(map(is_own_plugin, plugins))):
         original(manager, *args, **kwargs)
-        listen = _listeners(args[0]) != before
-        protection.plugins_activated(listen=listen)
-        _listen(args[0], protection)
-
-    activate._safe_install = True  # type: ignore[attr-defined]
-    setattr(PluginManager, "activate", activate)  # noqa: B010 (mypy allows no other way)
+        return
+    START.undo()
+    application = args[0]
+    protected = None
+    if getattr(application, "_io", manager):  # not without ``Application.run``
+        protected = _begin(start.protect, manager, application)
+    if protected is None:
+        original(manager, *args, **kwargs)
+        return
+    try:
+        before = _listeners(application)
+        original(manager, *args, **kwargs)
+        protected.activated(listen=_listeners(application) != before)
+        protected.listen(application)
+    except BaseException:
+        protected.end()
+        raise
 
 
 def _begin(
-    protect: Callable[[StartingCommand], Protection | None],
-    manager: PluginManager,
-    application: Application,
-) -> Protection | None:
-    protection: Protection | None = None
+    protect: Protect, manager: PluginManager, application: Application
+) -> _ProtectedCommand | None:
+    protected = None
     try:
-        absent = _missing_on_instances(manager, application)
-        if not absent:
-            protection = protect(StartingCommand(manager, application))
-            if protection is None:
-                return None
-            absent = missing_internals(INTERNALS)
-            if not absent:
-                protection.plugins_loaded()
-                return protection
-        text = unknown_poetry(f"{', '.join(absent)} not found")
+        COMMAND_LINE.check()
+        command = StartingCommand(manager, application)
+        protection = protect(command)
+        if protection is None:
+            return None
+        protected = _ProtectedCommand(command, protection)
+        check_all()
+        protection.plugins_loaded()
     except Exception as error:
-        if protection:
-            protection.command_ended()
-        text = unknown_poetry(f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError):  # a path that is too long, for example
-            text = f"{DISTRIBUTION} cannot protect this command: {error}"
-    _stand_aside(getattr(application, "_io", None), text)
-    return None
+        from poetry_plugin_safe_install.compat.faults import explain
+
+        if protected:
+            protected.end()
+        warn(getattr(application, "_io", None), explain(error))
+        return None
+    return protected
 
 
-def _stand_aside(io: IO | None, text: str) -> None:
-    """Let this Poetry run unprotected, and say so once."""
-    from poetry.plugins.plugin_manager import PluginManager
+def check_all() -> None:
+    """Check what nearly every protected command needs.
 
-    if hasattr(PluginManager, "activate"):
-        original = getattr(PluginManager.activate, "__wrapped__", None)
-        if original:
-            setattr(PluginManager, "activate", original)  # noqa: B010
-    warn(io, text)
+    :raises UnknownPoetryError: if something of it is missing.
+    """
+    from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
+    from poetry_plugin_safe_install.compat.plugins import PLUGINS
 
-
-def _missing_on_instances(
-    manager: PluginManager, application: Application
-) -> list[str]:
-    input = getattr(getattr(application, "_io", None), "input", None)
-    objects = {"manager": manager, "application": application, "input": input}
-    return [
-        f"{type(objects[which]).__name__}.{name}"
-        for which, names in ON_INSTANCES.items()
-        for name in names
-        if not hasattr(objects[which], name)
-    ]
+    for internals in (EVENTS, PLUGINS, ENVIRONMENTS):
+        internals.check()
 
 
+class _ProtectedCommand:
+    """One command and its protection, told of each moment until the command has ended."""
+
+    def __init__(self, command: StartingCommand, protection: Protection) -> None:
+        self._command = command
+        self._protection = protection
+        self._ended = False
+
+    def activated(self, *, listen: bool) -> None:
+        self._tell(lambda: self._protection.plugins_activated(listen=listen))
+
+    @EVENTS.uses("cleo.application", "Application.event_dispatcher")
+    def listen(self, application: Application) -> None:
+        from cleo.events.console_events import COMMAND
+
+        dispatcher = application.event_dispatcher
+        assert dispatcher is not None
+        first, last = sys.maxsize, -sys.maxsize
+        dispatcher.add_listener(COMMAND, self._starts, first)
+        dispatcher.add_listener(COMMAND, self._runs, last)
+        setattr(application, ATTRIBUTE, self)
+        self._command.patch(EVENTS, None)
+
+    def _starts(self, event: Any, *_: object) -> None:
+        self._tell(lambda: self._protection.command_starts(event))
+
+    def _runs(self, event: Any, *_: object) -> None:
+        self._tell(lambda: self._protection.command_runs(event))
+
+    def _tell(self, moment: Callable[[], None]) -> None:
+        """Go on without protection where it fails; let pass what is meant for the user."""
+        if self._ended:
+            return
+        try:
+            moment()
+        except Exception as error:
+            from poetry_plugin_safe_install.compat.faults import explain
+            from poetry_plugin_safe_install.compat.faults import is_own_fault
+
+            if not is_own_fault(error):
+                raise
+            self.end()
+            warn(self._command.io, explain(error))
+
+    def end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            self._protection.command_ended()
+        except Exception as error:
+            from poetry_plugin_safe_install.compat.faults import explain
+
+            warn(self._command.io, explain(error))
+        finally:
+            self._command.end()
+
+    def __del__(self) -> None:
+        """Poetry has dropped an ``Application`` whose plugins it has activated only."""
+        self.end()
+
+
+ATTRIBUTE = "_safe_install"
+"""Of an ``Application``: the protection of its command."""
+
+
+@EVENTS.around("cleo.application", "Application._run")
+def _run(
+    _: None, original: Callable[..., int], application: Application, io: IO
+) -> int:
+    """All that a command does, Poetry's handling of its errors excepted.
+
+    ``TERMINATE`` is not sent after ``SystemExit`` and ``KeyboardInterrupt``.
+    """
+    protected: _ProtectedCommand | None = vars(application).pop(ATTRIBUTE, None)
+    try:
+        return original(application, io)
+    finally:
+        if protected:
+            protected.end()
+
+
+@EVENTS.uses("cleo.events.event_dispatcher", "EventDispatcher.get_listeners")
 def _listeners(application: Application) -> int:
     """How many listeners there are to console events."""
     from cleo.events.console_events import COMMAND
@@ -183,19 +243,3 @@ def _listeners(application: Application) -> int:
         len(dispatcher.get_listeners(event))
         for event in (COMMAND, ERROR, SIGNAL, TERMINATE)
     )
-
-
-def _listen(application: Application, protection: Protection) -> None:
-    from cleo.events.console_events import COMMAND
-    from cleo.events.console_events import TERMINATE
-
-    dispatcher = application.event_dispatcher
-    assert dispatcher is not None
-    first, last = sys.maxsize, -sys.maxsize
-    dispatcher.add_listener(
-        COMMAND, lambda event, *_: protection.command_starts(event), first
-    )
-    dispatcher.add_listener(
-        COMMAND, lambda event, *_: protection.command_runs(event), last
-    )
-    dispatcher.add_listener(TERMINATE, lambda *_: protection.command_ended(), last)

@@ -5,56 +5,30 @@ from __future__ import annotations
 import threading
 
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.internals import Internal
-from poetry_plugin_safe_install.compat.internals import missing_internals
-from poetry_plugin_safe_install.compat.internals import replace
-from poetry_plugin_safe_install.compat.internals import unknown_poetry
-from poetry_plugin_safe_install.compat.internals import warn
+from poetry_plugin_safe_install.compat.internals import Internals
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import Protocol
 
-    from cleo.io.io import IO
+    from build import ProjectBuilder
+    from poetry.console.commands.build import BuildHandler
+    from poetry.inspection.info import PackageInfo
+    from poetry.installation.chef import Chef
+    from poetry.installation.executor import Executor
+    from poetry.masonry.builders.editable import EditableBuilder
     from poetry.poetry import Poetry
+    from poetry.utils.cache import ArtifactCache
 
 
-_RUN_BACKEND = ("get_requires_for_build", "prepare", "build")
-
-BUILD_INTERNALS = (
-    Internal("poetry.utils.isolated_build", "isolated_builder"),
-    Internal("build", "ProjectBuilder.source_dir"),
-    *(Internal("build", f"ProjectBuilder.{name}") for name in _RUN_BACKEND),
-    Internal("poetry.installation.chef", "Chef._prepare"),
-    Internal("poetry.installation.chef", "extractall"),
-    Internal("poetry.installation.executor", "Executor._prepare_archive"),
-    Internal("poetry.installation.executor", "Executor._prepare_git_archive"),
-    Internal("poetry.installation.executor", "Executor._write"),
-    Internal("poetry.installation.executor", "Executor.get_operation_message"),
-    Internal("poetry.installation.executor", "Executor.supports_fancy_output"),
-    Internal("poetry.inspection.info", "PackageInfo.from_metadata_directory"),
-    Internal("poetry.inspection.info", "extractall"),
-    Internal("poetry.packages.direct_origin", "_get_package_from_git"),
-    Internal("poetry.vcs.git", "Git.get_name_from_source_url"),
-    Internal("poetry.vcs.git", "Git.get_default_source_root"),
-    Internal("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_link"),
-    Internal("poetry.masonry.builders.editable", "build_environment"),
-    Internal("poetry.masonry.builders.editable", "EditableBuilder._setup_build"),
-    Internal(
-        "poetry.console.commands.build",
-        "BuildHandler._build",
-        "2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
-        instead="build_environment",
-    ),
-)
-"""Looked up only by a command that may build: importing them takes time."""
+BUILDS = Internals("builds")
 
 
 if TYPE_CHECKING:
@@ -87,206 +61,230 @@ if TYPE_CHECKING:
             """What to download with, in place of ``fetch(url, destination)``."""
 
 
-def share_builds(builds: Builds, io: IO) -> None:
-    """Have everything in this process that builds ask ``builds`` from now on."""
-    from poetry.installation.chef import Chef
+class BuildWatch:
+    """Has everything in this process that builds ask ``builds``.
 
-    if hasattr(Chef, "_safe_install"):
-        return
-    if absent := missing_internals(BUILD_INTERNALS):
-        warn(io, unknown_poetry(f"{', '.join(absent)} not found"))
-        return
-    Chef._safe_install = True  # type: ignore[attr-defined]
-    unpacked = _note_unpacked()
-    _share_backends(builds, unpacked)
-    _share_metadata(builds, unpacked)
-    _share_artifacts(builds)
-    _share_root(builds)
-    _share_checkouts(builds)
-
-
-_telling = threading.local()
-"""``tell``: how a thread of the executor tells of its operation."""
-
-
-def _note_unpacked() -> set[Path]:
-    """Where Poetry unpacks sdists from now on: nobody else knows these directories.
-
-    ``Chef._prepare_sdist`` and ``PackageInfo._from_sdist_file`` unpack into a temporary
-    directory.
+    The context of ``BUILDS``.
     """
-    from poetry.inspection import info
-    from poetry.installation import chef
-    from poetry.utils.helpers import extractall as original
 
-    unpacked: set[Path] = set()
+    def __init__(self, builds: Builds) -> None:
+        self._builds = builds
+        self.checkout = builds.checkout
+        self.wheel = builds.wheel
+        self.download = builds.download
+        self.unpacked: set[Path] = set()
+        """Where Poetry has unpacked sdists: nobody else knows these directories."""
+        self.telling = threading.local()
+        """``tell``: how a thread of the executor tells of its operation."""
 
-    @wraps(original)
-    def extractall(source: Path, dest: Path, zip: bool) -> None:
-        unpacked.add(Path(dest))
-        original(source=source, dest=dest, zip=zip)
+    def tree(self, directory: Path) -> AbstractContextManager[None]:
+        return self._builds.tree(directory, getattr(self.telling, "tell", None))
 
-    replace(chef, "extractall", extractall)
-    replace(info, "extractall", extractall)
-    return unpacked
+    def is_unpacked(self, path: Path) -> bool:
+        return not self.unpacked.isdisjoint((path, *path.parents))
 
 
-def _share_backends(builds: Builds, unpacked: set[Path]) -> None:
-    """Every process of a build backend.
+@BUILDS.around("poetry.installation.chef", "extractall")
+@BUILDS.around("poetry.inspection.info", "extractall")
+def _extractall(
+    watch: BuildWatch,
+    original: Callable[..., None],
+    source: Path,
+    dest: Path,
+    zip: bool,
+) -> None:
+    """``Chef._prepare_sdist`` and ``PackageInfo._from_sdist_file`` unpack with it.
 
-    ``isolated_builder`` yields a ``ProjectBuilder``, each of whose methods runs one and
-    is guarded alone: between two of them Poetry installs what the backend asks for, and
-    that may build as well.
+    Into a temporary directory.
     """
-    from build import ProjectBuilder
-    from poetry.installation.executor import Executor
-
-    def guarded(run: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(run)
-        def run_guarded(self: ProjectBuilder, *args: Any, **kw: Any) -> Any:
-            tree = Path(self.source_dir)
-            if _is_below(unpacked, tree):
-                return run(self, *args, **kw)
-            with builds.tree(tree, getattr(_telling, "tell", None)):
-                return run(self, *args, **kw)
-
-        return run_guarded
-
-    for name in _RUN_BACKEND:
-        replace(ProjectBuilder, name, guarded(getattr(ProjectBuilder, name)))
-
-    prepare = Executor._prepare_archive
-
-    @wraps(prepare)
-    def _prepare_archive(self: Executor, operation: Any, **kw: Any) -> Path:
-        def tell(text: str) -> bool:
-            # The main thread is told of Ctrl-C, and waits for this one to end.
-            if self._shutdown:
-                raise KeyboardInterrupt
-            message = self.get_operation_message(operation)
-            line = f"  <fg=blue;options=bold>-</> {message}: <comment>{text}</comment>"
-            self._write(operation, line)
-            return self.supports_fancy_output()
-
-        _telling.tell = tell
-        try:
-            return prepare(self, operation, **kw)
-        finally:
-            del _telling.tell
-
-    replace(Executor, "_prepare_archive", _prepare_archive)
+    watch.unpacked.add(Path(dest))
+    original(source=source, dest=dest, zip=zip)
 
 
-def _share_metadata(builds: Builds, unpacked: set[Path]) -> None:
+# Every process of a build backend. ``isolated_builder`` yields a ``ProjectBuilder``, each
+# of whose methods runs one and is guarded alone: between two of them Poetry installs what
+# the backend asks for, and that may build as well.
+
+
+@BUILDS.uses("poetry.utils.isolated_build", "isolated_builder")
+@BUILDS.uses("build", "ProjectBuilder.source_dir")
+@BUILDS.around("build", "ProjectBuilder.get_requires_for_build")
+@BUILDS.around("build", "ProjectBuilder.prepare")
+@BUILDS.around("build", "ProjectBuilder.build")
+def _run_backend(
+    watch: BuildWatch,
+    original: Callable[..., Any],
+    builder: ProjectBuilder,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    tree = Path(builder.source_dir)
+    if watch.is_unpacked(tree):
+        return original(builder, *args, **kwargs)
+    with watch.tree(tree):
+        return original(builder, *args, **kwargs)
+
+
+@BUILDS.uses(
+    "poetry.installation.executor",
+    "Executor._shutdown",
+    "Executor._write",
+    "Executor.get_operation_message",
+    "Executor.supports_fancy_output",
+)
+@BUILDS.around("poetry.installation.executor", "Executor._prepare_archive")
+def _prepare_archive(
+    watch: BuildWatch,
+    original: Callable[..., Path],
+    executor: Executor,
+    operation: Any,
+    **kwargs: Any,
+) -> Path:
+    def tell(text: str) -> bool:
+        # The main thread is told of Ctrl-C, and waits for this one to end.
+        if executor._shutdown:
+            raise KeyboardInterrupt
+        message = executor.get_operation_message(operation)
+        line = f"  <fg=blue;options=bold>-</> {message}: <comment>{text}</comment>"
+        executor._write(operation, line)
+        return executor.supports_fancy_output()
+
+    watch.telling.tell = tell
+    try:
+        return original(executor, operation, **kwargs)
+    finally:
+        del watch.telling.tell
+
+
+@BUILDS.around("poetry.inspection.info", "PackageInfo.from_metadata_directory")
+def _from_metadata_directory(
+    watch: BuildWatch,
+    original: Callable[..., Any],
+    cls: type[PackageInfo],
+    path: Path,
+) -> Any:
     """``*.egg-info`` that a backend leaves in a tree, which Poetry reads to resolve."""
-    from poetry.inspection.info import PackageInfo
+    is_tree = any((path / name).exists() for name in ("pyproject.toml", "setup.py"))
+    if not is_tree or watch.is_unpacked(path):
+        return original(cls, path)
+    with watch.tree(path):
+        return original(cls, path)
 
-    read = PackageInfo.from_metadata_directory.__func__  # type: ignore[attr-defined]
 
-    @wraps(read)
-    def from_metadata_directory(cls: Any, path: Path) -> Any:
-        is_tree = any((path / name).exists() for name in ("pyproject.toml", "setup.py"))
-        if not is_tree or _is_below(unpacked, path):
-            return read(cls, path)
-        with builds.tree(path):
-            return read(cls, path)
+# Wheels that are built into the artifact cache, and what is downloaded there.
 
-    replace(
-        PackageInfo, "from_metadata_directory", classmethod(from_metadata_directory)
+
+@BUILDS.around("poetry.installation.chef", "Chef._prepare")
+def _prepare(
+    watch: BuildWatch,
+    original: Callable[..., Path],
+    chef: Chef,
+    directory: Path,
+    destination: Path,
+    **kwargs: Any,
+) -> Path:
+    return watch.wheel(
+        destination, lambda place: original(chef, directory, place, **kwargs)
     )
 
 
-def _share_artifacts(builds: Builds) -> None:
-    """Wheels that are built into the artifact cache, and what is downloaded there."""
-    from poetry.installation.chef import Chef
-    from poetry.utils.cache import ArtifactCache
-
-    prepare = Chef._prepare
-    find = ArtifactCache.get_cached_archive_for_link
-
-    @wraps(prepare)
-    def _prepare(self: Chef, directory: Path, destination: Path, **kw: Any) -> Path:
-        return builds.wheel(
-            destination, lambda place: prepare(self, directory, place, **kw)
-        )
-
-    @wraps(find)
-    def get_cached_archive_for_link(
-        self: ArtifactCache, link: Any, *, download_func: Any = None, **kw: Any
-    ) -> Any:
-        if download_func is not None:
-            download_func = builds.download(download_func)
-        return find(self, link, download_func=download_func, **kw)
-
-    replace(Chef, "_prepare", _prepare)
-    replace(ArtifactCache, "get_cached_archive_for_link", get_cached_archive_for_link)
+@BUILDS.around("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_link")
+def _get_cached_archive_for_link(
+    watch: BuildWatch,
+    original: Callable[..., Any],
+    cache: ArtifactCache,
+    link: Any,
+    *,
+    download_func: Any = None,
+    **kwargs: Any,
+) -> Any:
+    if download_func is not None:
+        download_func = watch.download(download_func)
+    return original(cache, link, download_func=download_func, **kwargs)
 
 
-def _share_root(builds: Builds) -> None:
-    """What builds the project itself without ``ProjectBuilder``.
-
-    ``EditableBuilder`` runs a build script in what ``build_environment`` yields, or
-    lets pip run a setup.py that it writes into the tree. ``poetry build`` lets its own
-    poetry-core build: in Poetry 2.0 in what ``build_environment`` yields, then in
-    ``BuildHandler._build``.
-    """
-    from poetry.console.commands import build
-    from poetry.masonry.builders import editable
-    from poetry.utils.env import build_environment as environment
-
-    setup = editable.EditableBuilder._setup_build
-
-    @contextmanager
-    def build_environment(poetry: Poetry, env: Any = None, io: Any = None) -> Any:
-        tree = builds.tree(poetry.file.path.parent)
-        with environment(poetry=poetry, env=env, io=io) as found, tree:
-            yield found
-
-    @wraps(setup)
-    def _setup_build(self: Any) -> None:
-        with builds.tree(self._poetry.file.path.parent):
-            setup(self)
-
-    replace(editable, "build_environment", build_environment)
-    replace(editable.EditableBuilder, "_setup_build", _setup_build)
-
-    if not hasattr(build, "BuildHandler"):
-        replace(build, "build_environment", build_environment)
-        return
-    build_in_process = build.BuildHandler._build
-
-    @wraps(build_in_process)
-    def _build(self: Any, *args: Any, **kw: Any) -> None:
-        with builds.tree(self.poetry.file.path.parent):
-            build_in_process(self, *args, **kw)
-
-    replace(build.BuildHandler, "_build", _build)
+# What builds the project itself without ``ProjectBuilder``. ``EditableBuilder`` runs a
+# build script in what ``build_environment`` yields, or lets pip run a setup.py that it
+# writes into the tree. ``poetry build`` lets its own poetry-core build: in Poetry 2.0 in
+# what ``build_environment`` yields, then in ``BuildHandler._build``.
 
 
-def _share_checkouts(builds: Builds) -> None:
-    """Git repositories below an environment's ``src``, which its users share."""
-    from poetry.installation.executor import Executor
-    from poetry.packages import direct_origin
+@BUILDS.around("poetry.masonry.builders.editable", "build_environment")
+@BUILDS.around(
+    "poetry.console.commands.build",
+    "build_environment",
+    seen_in="2.0.1",
+    instead="BuildHandler._build",
+)
+@contextmanager
+def _build_environment(
+    watch: BuildWatch,
+    original: Callable[..., AbstractContextManager[Any]],
+    poetry: Poetry,
+    env: Any = None,
+    io: Any = None,
+) -> Iterator[Any]:
+    tree = watch.tree(poetry.file.path.parent)
+    with original(poetry=poetry, env=env, io=io) as found, tree:
+        yield found
+
+
+@BUILDS.uses("poetry.masonry.builders.editable", "EditableBuilder._poetry")
+@BUILDS.around("poetry.masonry.builders.editable", "EditableBuilder._setup_build")
+def _setup_build(
+    watch: BuildWatch, original: Callable[..., None], builder: EditableBuilder
+) -> None:
+    with watch.tree(builder._poetry.file.path.parent):
+        original(builder)
+
+
+@BUILDS.around(
+    "poetry.console.commands.build",
+    "BuildHandler._build",
+    seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
+    instead="build_environment",
+)
+def _build(
+    watch: BuildWatch,
+    original: Callable[..., None],
+    handler: BuildHandler,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    with watch.tree(handler.poetry.file.path.parent):
+        original(handler, *args, **kwargs)
+
+
+# Git repositories below an environment's ``src``, which its users share.
+
+
+@BUILDS.uses("poetry.vcs.git", "Git.get_name_from_source_url")
+@BUILDS.uses("poetry.installation.executor", "Executor._env")
+@BUILDS.around("poetry.installation.executor", "Executor._prepare_git_archive")
+def _prepare_git_archive(
+    watch: BuildWatch,
+    original: Callable[..., Path],
+    executor: Executor,
+    operation: Any,
+) -> Path:
     from poetry.vcs.git import Git
 
-    prepare = Executor._prepare_git_archive
-    inspect = direct_origin._get_package_from_git
-
-    @wraps(prepare)
-    def _prepare_git_archive(self: Executor, operation: Any) -> Path:
-        name = Git.get_name_from_source_url(operation.package.source_url)
-        with builds.checkout(self._env.path / "src" / name):
-            return prepare(self, operation)
-
-    @wraps(inspect)
-    def _get_package_from_git(url: str, *args: Any, **kw: Any) -> Any:
-        root = kw.get("source_root") or Git.get_default_source_root()
-        with builds.checkout(root / Git.get_name_from_source_url(url)):
-            return inspect(url, *args, **kw)
-
-    replace(Executor, "_prepare_git_archive", _prepare_git_archive)
-    replace(direct_origin, "_get_package_from_git", _get_package_from_git)
+    name = Git.get_name_from_source_url(operation.package.source_url)
+    with watch.checkout(executor._env.path / "src" / name):
+        return original(executor, operation)
 
 
-def _is_below(directories: set[Path], path: Path) -> bool:
-    return not directories.isdisjoint((path, *path.parents))
+@BUILDS.uses("poetry.vcs.git", "Git.get_default_source_root")
+@BUILDS.around("poetry.packages.direct_origin", "_get_package_from_git")
+def _get_package_from_git(
+    watch: BuildWatch,
+    original: Callable[..., Any],
+    url: str,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    from poetry.vcs.git import Git
+
+    root = kwargs.get("source_root") or Git.get_default_source_root()
+    with watch.checkout(root / Git.get_name_from_source_url(url)):
+        return original(url, *args, **kwargs)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
+from poetry_plugin_safe_install.compat.internals import unknown_poetry
+from poetry_plugin_safe_install.compat.internals import warn
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
     from cleo.io.io import IO
     from poetry.console.application import Application
@@ -16,12 +23,37 @@ if TYPE_CHECKING:
     from poetry.poetry import Poetry
 
 
+COMMAND_LINE = Internals("the command line")
+
+
+@COMMAND_LINE.uses("poetry.console.application", "Application._io")
+@COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager._plugins")
 class StartingCommand:
     """A command that is about to start: its plugins are loaded, none is activated."""
 
     def __init__(self, manager: PluginManager, application: Application) -> None:
         self._manager = manager
         self.application = application
+        self._at_end = ExitStack()
+
+    def patch(self, internals: Internals, context: Any) -> None:
+        """Patch these until the command ends, or say that this Poetry is not known.
+
+        :param context: what those that take the place of Poetry's functions are given.
+        """
+        try:
+            if internals.apply(context, self.io):
+                self.at_end(internals.undo)
+        except UnknownPoetryError as error:
+            warn(self.io, unknown_poetry(str(error)))
+
+    def at_end(self, undo: Callable[[], None]) -> None:
+        """Have this called when the command has ended, the last one first."""
+        self._at_end.callback(undo)
+
+    def end(self) -> None:
+        """The command has ended, in whichever way: undo what was done for it."""
+        self._at_end.close()
 
     @property
     def io(self) -> IO:
@@ -30,6 +62,7 @@ class StartingCommand:
         return io
 
     @property
+    @COMMAND_LINE.uses("cleo.io.inputs.argv_input", "ArgvInput._tokens")
     def _tokens(self) -> list[str]:
         tokens: list[str] = self.io.input._tokens  # type: ignore[attr-defined]
         return tokens
@@ -92,6 +125,13 @@ class StartingCommand:
         }
 
     @property
+    @COMMAND_LINE.uses("poetry.factory", "Factory.locate")
+    @COMMAND_LINE.uses(
+        "poetry.console.application",
+        "Application.project_directory",
+        seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
+        instead="Application._project_directory",
+    )
     def project(self) -> Path | None:
         """The project's pyproject.toml, if there is one.
 
@@ -108,6 +148,7 @@ class StartingCommand:
             return None
 
     @property
+    @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "ProjectPluginCache.PATH")
     def poetry_cache(self) -> Path:
         """Where unprotected Poetry keeps the plugins of this project."""
         from poetry.plugins.plugin_manager import ProjectPluginCache
@@ -119,10 +160,12 @@ class StartingCommand:
     def has_other_plugins(self) -> bool:
         return any(not is_own_plugin(plugin) for plugin in self._manager._plugins)
 
+    @COMMAND_LINE.uses("poetry.console.application", "Application.reset_poetry")
     def forget_project(self) -> None:
         """Have the project read again: it may have changed while we waited."""
         self.application.reset_poetry()
 
+    @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager.load_plugins")
     def load_plugins_again(self) -> None:
         """Load all plugins anew, as ``sys.path`` now has them."""
         self._manager._plugins = []
@@ -148,6 +191,8 @@ def is_own_plugin(plugin: object) -> bool:
     return type(plugin).__module__.partition(".")[0] == PACKAGE
 
 
+@COMMAND_LINE.uses("poetry.factory", "Factory.create_poetry")
+@COMMAND_LINE.uses("poetry.console.application", "Application._disable_cache")
 def read_project(command: StartingCommand) -> Poetry:
     """The project as Poetry reads it, without any plugin's doing.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from poetry_plugin_safe_install.compat.internals import Internals
 
+
+CONFIG = Internals("the configuration")
+
+
+@CONFIG.uses("poetry.utils._compat", "tomllib")
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML with the parser that Poetry brings for its Python.
 
@@ -29,6 +35,7 @@ def cache_directory() -> Path:
     return Path(Config.create().get("cache-dir"))
 
 
+@CONFIG.uses("poetry.config.config", "Config.installer_max_workers")
 def parallel_builds() -> int:
     """How many distributions may be built at once: the workers of ``Executor``."""
     from poetry.config.config import Config

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import sys
 
-from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.internals import Internal
-from poetry_plugin_safe_install.compat.internals import replaced
+from poetry_plugin_safe_install.compat.internals import Internals
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.buffered_io import BufferedIO
     from cleo.io.io import IO
     from poetry.poetry import Poetry
+    from poetry.utils.env import EnvManager
 
     from poetry_plugin_safe_install.check.collect import EnvironmentPlaces
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
 
+ENVIRONMENTS = Internals("environments")
+
+WATCH = Internals("the making and removing of environments")
+
+
+@ENVIRONMENTS.uses(
+    "poetry.utils.env",
+    "EnvManager.create_venv",
+    "EnvManager.build_venv",
+    "EnvManager.remove_venv",
+)
 def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     """The project's environment, or ``None`` if Poetry would have to create it.
 
@@ -78,7 +87,20 @@ class _Kept:
             self._io.write_error(self._kept.fetch_error(), type=Type.RAW)
 
 
+class _Watch:
+    """The context of ``WATCH``."""
+
+    def __init__(
+        self,
+        building: Callable[[Path], AbstractContextManager[None]],
+        removing: Callable[[Path], AbstractContextManager[None]],
+    ) -> None:
+        self.building = building
+        self.removing = removing
+
+
 def watch_environments(
+    command: StartingCommand,
     building: Callable[[Path], AbstractContextManager[None]],
     removing: Callable[[Path], AbstractContextManager[None]],
 ) -> None:
@@ -87,28 +109,31 @@ def watch_environments(
     ``EnvManager.create_venv`` makes them with ``self.build_venv(path, …)``; isolated
     environments are made with ``EnvManager.build_venv`` and do not matter here.
     """
-    from poetry.utils.env import EnvManager
+    command.patch(WATCH, _Watch(building, removing))
 
-    create, remove = EnvManager.create_venv, EnvManager.remove_venv
-    if hasattr(create, "_watched"):
-        return
 
-    @wraps(create)
-    def create_venv(manager: EnvManager, *args: Any, **kwargs: Any) -> Any:
-        def build_venv(path: Path, *args: Any, **kwargs: Any) -> Any:
-            with building(Path(path)):
-                return type(manager).build_venv(path, *args, **kwargs)
+@WATCH.around("poetry.utils.env", "EnvManager.create_venv")
+def _create_venv(
+    watch: _Watch,
+    original: Callable[..., Any],
+    manager: EnvManager,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    def build_venv(path: Path, *args: Any, **kwargs: Any) -> Any:
+        with watch.building(Path(path)):
+            return type(manager).build_venv(path, *args, **kwargs)
 
-        vars(manager).setdefault("build_venv", build_venv)
-        return create(manager, *args, **kwargs)
+    vars(manager).setdefault("build_venv", build_venv)
+    return original(manager, *args, **kwargs)
 
-    def remove_venv(cls: type, /, path: Path) -> None:
-        with removing(Path(path)):
-            remove(path)
 
-    create_venv._watched = True  # type: ignore[attr-defined]
-    setattr(EnvManager, "create_venv", create_venv)  # noqa: B010
-    setattr(EnvManager, "remove_venv", classmethod(remove_venv))  # noqa: B010
+@WATCH.around("poetry.utils.env", "EnvManager.remove_venv")
+def _remove_venv(
+    watch: _Watch, original: Callable[..., None], cls: type[EnvManager], path: Path
+) -> None:
+    with watch.removing(Path(path)):
+        original(cls, path)
 
 
 def remove_environment(path: Path) -> None:
@@ -124,6 +149,7 @@ def create_environment(poetry: Poetry, io: IO) -> Any:
     return EnvManager(poetry, io=io).create_venv()
 
 
+@ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")
 def wants_environment(event: ConsoleCommandEvent) -> bool:
     """Whether Poetry is about to look for the project's environment.
 
@@ -170,58 +196,74 @@ def build_pythons(environment: Any) -> list[tuple[Path, Path]]:
     ]
 
 
-@contextmanager
+OWN_ENVIRONMENTS = Internals("what the user's own environments are made in")
+
+ISOLATED_ENVIRONMENTS = Internals("isolated environments that are refused")
+
+
 def own_environments_made_in(
     surroundings: Callable[[], AbstractContextManager[None]],
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Have Poetry make the user's own environments inside of ``surroundings()``.
 
     They all come from ``EnvManager.create_venv``, isolated ones from
     ``ephemeral_environment``, which calls ``EnvManager.build_venv``.
     """
-    from poetry.utils.env import EnvManager
-
-    original = EnvManager.create_venv
-
-    @wraps(original)
-    def create_venv(*args: Any, **kwargs: Any) -> Any:
-        with surroundings():
-            return original(*args, **kwargs)
-
-    with replaced(EnvManager, "create_venv", create_venv):
-        yield
+    return OWN_ENVIRONMENTS.applied(surroundings)
 
 
-@contextmanager
-def isolated_environments_refused(error: Exception) -> Iterator[None]:
+@OWN_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.create_venv")
+def _create_in_surroundings(
+    surroundings: Callable[[], AbstractContextManager[None]],
+    original: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    with surroundings():
+        return original(*args, **kwargs)
+
+
+class _Refusal:
+    """The context of ``ISOLATED_ENVIRONMENTS``."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.is_lifted = False
+
+
+def isolated_environments_refused(error: Exception) -> AbstractContextManager[None]:
     """Have every isolated build end in this error; the user's own are made as ever."""
-    from poetry.utils.env import EnvManager
-
-    original = EnvManager.__dict__["build_venv"]
-
-    def build_venv(*args: Any, **kwargs: Any) -> Any:
-        raise error
-
-    with (
-        replaced(EnvManager, "build_venv", staticmethod(build_venv)),
-        own_environments_made_in(lambda: replaced(EnvManager, "build_venv", original)),
-    ):
-        yield
+    return ISOLATED_ENVIRONMENTS.applied(_Refusal(error))
 
 
-INTERNALS_OF_SAFE_INSTALL = (
-    Internal("poetry.console.commands.install", "InstallCommand._with_synchronization"),
-)
-
-INTERNALS_OF_CHECK = (
-    Internal("poetry.utils.env", "EnvManager.in_project_venv"),
-    Internal("poetry.utils.env", "Env.is_venv"),
-    Internal("poetry.utils.env", "Env.paths"),
-    Internal("poetry.utils.env", "Env.fallbacks"),
-    Internal("cleo.events.event_dispatcher", "EventDispatcher.get_listeners"),
-)
+@ISOLATED_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.create_venv")
+def _create_own(
+    refusal: _Refusal, original: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    refusal.is_lifted = True
+    try:
+        return original(*args, **kwargs)
+    finally:
+        refusal.is_lifted = False
 
 
+@ISOLATED_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.build_venv")
+def _refuse(
+    refusal: _Refusal, original: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    if refusal.is_lifted:
+        return original(*args, **kwargs)
+    raise refusal.error
+
+
+CHECK = Internals("the check")
+
+SYNC = Internals("safe-install --sync")
+SYNC.uses("poetry.console.commands.install", "InstallCommand._with_synchronization")
+
+
+@CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")
+@CHECK.uses("poetry.utils.env", "Env.is_venv", "Env.paths")
 def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
     """The environment an install would use; ``None`` if it would have to make one.
 

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.internals import Internal
-from poetry_plugin_safe_install.compat.internals import missing_internals
-from poetry_plugin_safe_install.compat.internals import unknown_poetry
+from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import warn
 
 
@@ -25,25 +23,20 @@ if TYPE_CHECKING:
     from poetry.console.commands.installer_command import InstallerCommand
     from poetry.core.packages.dependency import Dependency
     from poetry.core.packages.package import Package
+    from poetry.installation.executor import Executor
     from poetry.installation.operations.operation import Operation
 
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.own_packages.judge import Change
     from poetry_plugin_safe_install.own_packages.judge import Release
     from poetry_plugin_safe_install.own_packages.judge import Requires
 
 
-INTERNALS_OF_INSTALLERS = (
-    Internal("poetry.installation.installer", "Installer.executor"),
-    Internal("poetry.installation.installer", "Installer.is_dry_run"),
-    Internal("poetry.installation.executor", "Executor.execute"),
-    Internal("poetry.installation.operations.operation", "Operation.priority"),
-    Internal("poetry.installation.operations.operation", "Operation.skip"),
-    Internal("poetry.utils.env", "Env.fallbacks"),
-    Internal("poetry.utils.env", "Env.pip_embedded"),
-    Internal("poetry.utils.env", "Env.script_dirs"),
-    Internal("poetry.utils.env", "Env.paths"),
-)
+INSTALLERS = Internals("installers")
 """Looked up only where Poetry has its installer ready, since they take long to import."""
+
+
+GUARD = Internals("operations")
 
 
 def guard_environment(
@@ -58,23 +51,22 @@ def guard_environment(
     from poetry.console.commands.installer_command import InstallerCommand
     from poetry.console.commands.self.self_command import SelfCommand
 
-    from poetry_plugin_safe_install.errors import SafeInstallError
+    from poetry_plugin_safe_install.compat.faults import explain
+    from poetry_plugin_safe_install.compat.faults import is_own_fault
 
     command = event.command
     if not isinstance(command, InstallerCommand) or isinstance(command, SelfCommand):
         return
-    absent = missing_internals(INTERNALS_OF_INSTALLERS)
-    if absent:
-        warn(event.io, unknown_poetry(f"{', '.join(absent)} not found"))
-        return
     try:
+        INSTALLERS.check()
         guard(TargetEnvironment(event))
-    except SafeInstallError:
-        raise
     except Exception as error:
-        warn(event.io, unknown_poetry(f"{type(error).__name__}: {error}"))
+        if not is_own_fault(error):
+            raise
+        warn(event.io, explain(error))
 
 
+@INSTALLERS.uses("poetry.utils.env", "Env.paths", "Env.fallbacks", "Env.script_dirs")
 class TargetEnvironment:
     """The environment that a command is about to change, and what is to come into it."""
 
@@ -124,30 +116,14 @@ class TargetEnvironment:
         """Whether the options say that nothing is to be installed."""
         return self.io.input.has_parameter_option(["--dry-run", "--lock"], True)
 
-    def guard(self, guard: OperationsGuard) -> None:
-        """Have every list of operations pass the guard before it is executed.
-
-        The installer keeps its executor, and the executor all that Poetry has set and
-        will set: only ``Executor.execute`` becomes another. Seen in ``ALL``.
-        """
-        installer = self._command.installer
-        executor = installer.executor
-
-        class GuardedExecutor(type(executor)):  # type: ignore[misc]
-            def execute(self, operations: list[Operation]) -> int:
-                try:
-                    operations, refusal = guard.pass_on(operations)
-                except Exception as error:
-                    warn(guard.io, unknown_poetry(f"{type(error).__name__}: {error}"))
-                    refusal = None
-                if refusal and not installer.is_dry_run():
-                    raise refusal
-                status: int = super().execute(operations)
-                if refusal:
-                    raise refusal
-                return status
-
-        executor.__class__ = GuardedExecutor
+    @INSTALLERS.uses(
+        "poetry.installation.installer", "Installer.executor", "Installer.is_dry_run"
+    )
+    def guard(self, command: StartingCommand, guard: OperationsGuard) -> None:
+        """Have every list of operations pass the guard before it is executed."""
+        executor = self._command.installer.executor
+        setattr(executor, ATTRIBUTE, _Guarded(self._command, guard))
+        command.patch(GUARD, None)
 
     def changes_and_requirements(
         self, operations: list[Operation], own: Iterable[Requires]
@@ -289,6 +265,7 @@ class TargetEnvironment:
             and (not dependency.in_extras or extras & {*dependency.in_extras})
         ]
 
+    @INSTALLERS.uses("poetry.utils.env", "Env.pip_embedded", "Env._embedded_pip_path")
     def keep_embedded_pip(self, directory: Path) -> None:
         """Have what uninstalls packages in a directory where nothing uninstalls it.
 
@@ -325,10 +302,47 @@ if TYPE_CHECKING:
             """What is to be executed instead, and why it must not be if it must not."""
 
 
+ATTRIBUTE = "_safe_install"
+"""Of an ``Executor``: what guards it."""
+
+
+class _Guarded:
+    """What stands between an executor and the operations that it is given."""
+
+    def __init__(self, command: InstallerCommand, guard: OperationsGuard) -> None:
+        self.command = command
+        self.guard = guard
+
+
+@GUARD.around("poetry.installation.executor", "Executor.execute")
+def _execute(
+    _: None,
+    original: Callable[..., int],
+    executor: Executor,
+    operations: list[Operation],
+) -> int:
+    guarded: _Guarded | None = vars(executor).get(ATTRIBUTE)
+    if guarded is None:
+        return original(executor, operations)
+    operations, refusal = guarded.guard.pass_on(operations)
+    if refusal and not guarded.command.installer.is_dry_run():
+        raise refusal
+    status = original(executor, operations)
+    if refusal:
+        raise refusal
+    return status
+
+
+@INSTALLERS.uses("poetry.installation.operations.operation", "Operation.skip")
 def skip_operation(operation: Operation, reason: str) -> None:
     operation.skip(reason)
 
 
+@INSTALLERS.uses(
+    "poetry.installation.operations.operation",
+    "Operation.priority",
+    "Operation._priority",
+)
 def one_by_one_at_the_end(
     operations: list[Operation], last: list[Operation]
 ) -> list[Operation]:

@@ -5,33 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.internals import Internal
-from poetry_plugin_safe_install.compat.internals import missing_internals
-from poetry_plugin_safe_install.compat.internals import replaced
-from poetry_plugin_safe_install.compat.operations import INTERNALS_OF_INSTALLERS
+from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.operations import INSTALLERS
 from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from poetry.console.commands.install import InstallCommand
+    from poetry.installation.executor import Executor
     from poetry.installation.operations.operation import Operation
 
 
-INTERNALS_OF_OPERATIONS = (
-    *INTERNALS_OF_INSTALLERS,
-    Internal(
-        "poetry.console.application", "Application.configure_installer_for_command"
-    ),
-    Internal("poetry.console.commands.install", "InstallCommand.handle"),
-    Internal("poetry.packages.locker", "Locker.is_locked"),
-    Internal("poetry.packages.locker", "Locker.lock_data"),
-)
+PLAN = Internals("the plan of an install")
 """Looked up only where Poetry would install into the environment it lives from."""
 
 
 class LookedAtEnvironment(TargetEnvironment):
     """The environment that ``install`` would change, if it were run with its options."""
 
+    @PLAN.uses("cleo.commands.command", "Command._io")
     def __init__(self, command: InstallCommand, environment: Any) -> None:
         from copy import copy
 
@@ -44,6 +38,7 @@ class LookedAtEnvironment(TargetEnvironment):
         looking.set_env(environment)
         super().__init__(ConsoleCommandEvent(looking, self._said))
 
+    @PLAN.uses("poetry.packages.locker", "Locker.is_locked", "Locker.lock_data")
     def operations(self) -> list[Operation]:
         """What would be executed. Nothing is, and nothing is written.
 
@@ -55,8 +50,9 @@ class LookedAtEnvironment(TargetEnvironment):
         """
         from poetry_plugin_safe_install.errors import SafeInstallError
 
-        if absent := missing_internals(INTERNALS_OF_OPERATIONS):
-            raise SafeInstallError(f"{', '.join(absent)} not found")
+        for internals in (INSTALLERS, PLAN):
+            if missing := internals.missing():
+                raise SafeInstallError(f"{', '.join(missing)} not found")
         try:
             locker = self._command.poetry.locker
             is_locked = locker.is_locked() and bool(locker.lock_data)
@@ -67,7 +63,8 @@ class LookedAtEnvironment(TargetEnvironment):
             raise SafeInstallError("there is no lock file yet")
         collected: list[list[Operation]] = []
         try:
-            self._handle(collected)
+            with PLAN.applied(collected):
+                self._handle()
         except Exception as error:
             text = self._said.output.formatter.remove_format(str(error))
             raise SafeInstallError(text or type(error).__name__) from error
@@ -76,22 +73,31 @@ class LookedAtEnvironment(TargetEnvironment):
             raise SafeInstallError(said.strip() or "Poetry does not say why")
         return collected[0]
 
-    def _handle(self, collected: list[list[Operation]]) -> None:
+    @PLAN.uses(
+        "poetry.console.application", "Application.configure_installer_for_command"
+    )
+    @PLAN.uses("poetry.console.commands.install", "InstallCommand.handle")
+    def _handle(self) -> None:
         from poetry.console.application import Application
         from poetry.console.commands.install import InstallCommand
-        from poetry.plugins.plugin_manager import PluginManager
-
-        def collect(operations: list[Operation]) -> int:
-            collected.append(operations)
-            return 1
-
-        def leave_plugins(*args: Any, **kwargs: Any) -> None:
-            pass
 
         command = self._command
         assert isinstance(command, InstallCommand)
         Application.configure_installer_for_command(command, self._said)
-        command.installer.executor.execute = collect  # type: ignore[method-assign]
-        leave = staticmethod(leave_plugins)
-        with replaced(PluginManager, "ensure_project_plugins", leave):
-            InstallCommand.handle(command)
+        InstallCommand.handle(command)
+
+
+@PLAN.around("poetry.installation.executor", "Executor.execute")
+def _collect(
+    collected: list[list[Operation]],
+    original: Callable[..., int],
+    executor: Executor,
+    operations: list[Operation],
+) -> int:
+    collected.append(operations)
+    return 1
+
+
+@PLAN.around("poetry.plugins.plugin_manager", "PluginManager.ensure_project_plugins")
+def _ensure_project_plugins(*args: Any, **kwargs: Any) -> None:
+    """Do nothing: plugins are not what the plan is about."""

@@ -10,9 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry.plugins.application_plugin import ApplicationPlugin
-
 from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat.internals import Internals
 
 
 if TYPE_CHECKING:
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
     from poetry.console.application import Application
     from poetry.poetry import Poetry
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+
+
+PLUGINS = Internals("the project's plugins")
+
+PROJECT_PLUGINS = Internals("what installs the project's plugins")
+"""Patched where this plugin has taken that over."""
 
 
 def has_generic_plugins() -> bool:
@@ -52,20 +59,22 @@ def _has_entry_points(path: str, section: bytes) -> bool:
     return False
 
 
-def without_project_plugins() -> None:
-    """From now on ``install`` leaves the project's plugins to this plugin.
+def leave_project_plugins(command: StartingCommand) -> None:
+    """Have ``install`` leave the project's plugins to this plugin.
 
     ``InstallCommand.handle`` calls ``PluginManager.ensure_project_plugins``.
     """
-    from poetry.plugins.plugin_manager import PluginManager
-
-    setattr(  # noqa: B010 (mypy allows no other way)
-        PluginManager,
-        "ensure_project_plugins",
-        classmethod(lambda cls, poetry, io: None),
-    )
+    command.patch(PROJECT_PLUGINS, None)
 
 
+@PROJECT_PLUGINS.around(
+    "poetry.plugins.plugin_manager", "PluginManager.ensure_project_plugins"
+)
+def _ensure_project_plugins(*args: Any, **kwargs: Any) -> None:
+    """Do nothing."""
+
+
+@PLUGINS.uses("poetry.plugins.plugin_manager", "ProjectPluginCache._is_fresh")
 def poetry_cache_is_fresh(poetry: Poetry, io: IO) -> bool:
     """Whether Poetry takes ``.poetry/plugins`` for up to date."""
     from poetry.plugins.plugin_manager import ProjectPluginCache
@@ -73,6 +82,14 @@ def poetry_cache_is_fresh(poetry: Poetry, io: IO) -> bool:
     return ProjectPluginCache(poetry, io)._is_fresh()
 
 
+@PLUGINS.uses(
+    "poetry.plugins.plugin_manager",
+    "ProjectPluginCache.ensure_plugins",
+    "ProjectPluginCache._install",
+    "ProjectPluginCache._path",
+    "ProjectPluginCache._config_file",
+    "ProjectPluginCache._gitignore_file",
+)
 def install_plugins(poetry: Poetry, io: IO, directory: Path) -> None:
     """Install the project's plugins as Poetry would, but all of them beneath a directory.
 
@@ -131,6 +148,8 @@ def generic_plugin_packages() -> list[str]:
 def application_plugin_packages() -> list[str]:
     """The top-level packages of all application plugins but this one."""
     from importlib.metadata import entry_points
+
+    from poetry.plugins.application_plugin import ApplicationPlugin
 
     found = entry_points(group=ApplicationPlugin.group)
     packages = {entry_point.module.partition(".")[0] for entry_point in found}
