@@ -1,4 +1,8 @@
-"""What each of Poetry's commands needs from the protection: a table."""
+"""What each of Poetry's commands needs from the protection, and the locks that follow.
+
+One table with a row per command, and ``lock_plan``, which turns a row into the steps in
+which the command takes and releases its locks. ``locks.session`` walks these steps.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Sequence
 
+    from poetry_plugin_safe_install.locks.lock import Mode
+    from poetry_plugin_safe_install.locks.session import Step
+
 
 class Need(Enum):
     """What a command does to the project, and so what it must hold."""
@@ -17,7 +24,7 @@ class Need(Enum):
     NOTHING = "nothing"
     """Neither locks nor plugin sets: the command does not concern the project."""
 
-    LOOK = "look"
+    CHECK = "check"
     """Tells what an install would meet. Nothing is locked, made or changed."""
 
     PLUGINS = "plugins"
@@ -36,70 +43,169 @@ class Need(Enum):
     """Installs the project's plugins and fills its environment."""
 
 
-_NEEDS: dict[tuple[str, ...], Need] = {
-    ("--version",): Need.NOTHING,
-    ("about",): Need.NOTHING,
-    ("cache",): Need.NOTHING,
-    ("config",): Need.NOTHING,
-    ("init",): Need.NOTHING,
-    ("new",): Need.NOTHING,
-    ("python",): Need.NOTHING,
-    ("search",): Need.NOTHING,
-    ("self",): Need.NOTHING,
-    ("run",): Need.RUN,
-    ("install",): Need.INSTALL,
-    ("safe-install",): Need.INSTALL,
-    ("sync",): Need.INSTALL,
-    ("add",): Need.WRITE,
-    ("lock",): Need.WRITE,
-    ("remove",): Need.WRITE,
-    ("update",): Need.WRITE,
-    ("env", "remove"): Need.WRITE,
-    ("env", "use"): Need.WRITE,
-    ("source", "add"): Need.WRITE,
-    ("source", "remove"): Need.WRITE,
-    ("build",): Need.BUILD,
-    ("publish",): Need.BUILD,
+class Row:
+    """One row of the table.
+
+    :param changes: the command creates an environment or changes what is in it.
+    :param builds: the command may build a distribution.
+    """
+
+    def __init__(
+        self, need: Need, *, changes: bool = False, builds: bool = False
+    ) -> None:
+        self.need = need
+        self.changes = changes
+        self.builds = builds
+
+
+_NOTHING = Row(Need.NOTHING)
+_INSTALL = Row(Need.INSTALL, changes=True, builds=True)
+_WRITE = Row(Need.WRITE)
+_WRITE_BOTH = Row(Need.WRITE, changes=True)
+_WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
+_BUILD = Row(Need.BUILD, builds=True)
+_PLUGINS = Row(Need.PLUGINS)
+
+_TABLE: dict[tuple[str, ...], Row] = {
+    ("--version",): _NOTHING,
+    ("about",): _NOTHING,
+    ("cache",): _NOTHING,
+    ("config",): _NOTHING,
+    ("init",): _NOTHING,
+    ("new",): _NOTHING,
+    ("python",): _NOTHING,
+    ("search",): _NOTHING,
+    ("self",): _NOTHING,
+    ("run",): Row(Need.RUN),
+    ("install",): _INSTALL,
+    ("safe-install",): _INSTALL,
+    ("sync",): _INSTALL,
+    ("add",): _WRITE_ALL,
+    ("remove",): _WRITE_ALL,
+    ("update",): _WRITE_ALL,
+    ("lock",): Row(Need.WRITE, builds=True),
+    ("env", "remove"): _WRITE_BOTH,
+    ("env", "use"): _WRITE_BOTH,
+    ("source", "add"): _WRITE,
+    ("source", "remove"): _WRITE,
+    ("build",): _BUILD,
+    ("publish",): _BUILD,
 }
 
-CHANGE_ENVIRONMENT = frozenset(
-    {"add", "env", "install", "remove", "safe-install", "sync", "update"}
-)
-"""First words of the commands that create an environment or change what is in it."""
-
-MAY_BUILD = frozenset(
-    {
-        "add",
-        "build",
-        "install",
-        "lock",
-        "publish",
-        "remove",
-        "safe-install",
-        "sync",
-        "update",
-    }
-)
-"""First words of the commands that may build a distribution in isolation."""
-
-
-LOOKING = frozenset({"check", "show-config"})
+READ_ONLY_OPTIONS = frozenset({"check", "show-config"})
 """Options that make ``safe-install`` look instead of install."""
 
 
-def need_of(words: Sequence[str], options: Collection[str] = ()) -> Need:
-    """What the command with these words (``["env", "use", "3.12"]``) needs.
+def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
+    """The row of the command with these words (``["env", "use", "3.12"]``).
 
     :param options: the names of the long options that are given.
 
     A command that is not in the table, one of a plugin's for example, needs the
     project's plugins and no more.
     """
-    if words[:1] == ["safe-install"] and not LOOKING.isdisjoint(options):
-        return Need.LOOK
+    if words[:1] == ["safe-install"] and not READ_ONLY_OPTIONS.isdisjoint(options):
+        return Row(Need.CHECK)
     if words[:1] == ["version"]:
-        return Need.WRITE if len(words) > 1 else Need.PLUGINS
+        return _WRITE if len(words) > 1 else _PLUGINS
     for length in (2, 1):
-        if need := _NEEDS.get(tuple(words[:length])):
-            return need
-    return Need.PLUGINS
+        if row := _TABLE.get(tuple(words[:length])):
+            return row
+    return _PLUGINS
+
+
+# The lock plan.
+
+PROJECT, ENVIRONMENT, BUILD = "project", "environment", "build"
+"""What is locked, in the order in which it is asked for."""
+
+LOADED = "plugins loaded"
+ACTIVATED = "plugins activated"
+MUST_CREATE = "environment must be created"
+CREATED = "environment created"
+FOUND = "environment found"
+BACKEND_STARTS = "build backend starts"
+BACKEND_ENDED = "build backend ended"
+RUNS = "command runs"
+ENDED = "command ended"
+"""The moments of a command; that of a build backend comes for each of its processes."""
+
+
+class Facts:
+    """What is known about a command; it becomes more on the way.
+
+    :param others: there is another plugin, loaded or yet to be installed.
+    :param must_publish: plugin sets have to be made or removed.
+    :param rewriters: another plugin listens to console events or is a generic one, and
+        so may rewrite the project's files while the command runs.
+    :param must_create: the environment has to be created.
+    """
+
+    def __init__(
+        self,
+        *,
+        others: bool = False,
+        must_publish: bool = False,
+        rewriters: bool = False,
+        must_create: bool = False,
+    ) -> None:
+        self.others = others
+        self.must_publish = must_publish
+        self.rewriters = rewriters
+        self.must_create = must_create
+
+
+def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
+    """The steps in which a command takes and releases its locks.
+
+    Nobody waits indefinitely: every command asks for the project, then the environment,
+    then for one build at a time, and never for an earlier one while it holds a later
+    one. To hold the project in another mode, it is released first, and nothing else is
+    held then.
+
+    :param scope: the setting ``lock-scope``.
+    """
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    first = mode_while_activating(
+        row.need, scope, others=facts.others, must_publish=facts.must_publish
+    )
+    last = mode_while_running(row.need, scope, rewriters=facts.rewriters)
+    steps: list[Step] = [(LOADED, PROJECT, first)]
+    if last is not first:
+        steps += _change(ACTIVATED, last)
+    if facts.must_create and last is not Mode.EXCLUSIVE:
+        steps += _change(MUST_CREATE, Mode.EXCLUSIVE)
+        steps += _change(CREATED, last)
+    if row.need is Need.RUN:
+        steps += [(RUNS, PROJECT, None)]
+    if row.changes:
+        steps += [(FOUND, ENVIRONMENT, Mode.EXCLUSIVE)]
+    if row.builds:
+        steps += [(BACKEND_STARTS, BUILD, Mode.EXCLUSIVE), (BACKEND_ENDED, BUILD, None)]
+    return [*steps, (ENDED, ENVIRONMENT, None), (ENDED, PROJECT, None)]
+
+
+def _change(moment: str, mode: Mode | None) -> list[Step]:
+    return [(moment, PROJECT, None), (moment, PROJECT, mode)]
+
+
+def mode_while_activating(
+    need: Need, scope: str, *, others: bool, must_publish: bool
+) -> Mode | None:
+    """How the project is locked before any plugin is activated: see ``Facts``."""
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    if need is Need.RUN:
+        return Mode.SHARED
+    if need is Need.WRITE:
+        return Mode.EXCLUSIVE
+    if need in (Need.BUILD, Need.INSTALL):
+        exclusive = must_publish or scope == "command" or (scope == "auto" and others)
+        return Mode.EXCLUSIVE if exclusive else Mode.SHARED
+    return None
+
+
+def mode_while_running(need: Need, scope: str, *, rewriters: bool) -> Mode | None:
+    """How the project stays locked once all plugins are activated: see ``Facts``."""
+    return mode_while_activating(need, scope, others=rewriters, must_publish=False)

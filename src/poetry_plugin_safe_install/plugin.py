@@ -32,21 +32,21 @@ class SafeInstallPlugin(ApplicationPlugin):
 
 def _protect(command: StartingCommand) -> Protection | None:
     from poetry_plugin_safe_install.needs import Need
-    from poetry_plugin_safe_install.needs import need_of
+    from poetry_plugin_safe_install.needs import row_of
 
-    need = need_of(command.words, command.options)
-    if need is Need.NOTHING or command.project is None:
+    row = row_of(command.words, command.options)
+    if row.need is Need.NOTHING or command.project is None:
         return None
 
     from poetry_plugin_safe_install.store import find_store
 
     store = find_store(command.project.parent, cache_directory)
-    if need is Need.PLUGINS and not store.plugin_sets.is_dir():
+    if row.need is Need.PLUGINS and not store.plugin_sets.is_dir():
         return None
 
     from poetry_plugin_safe_install.protection import protect
 
-    return protect(command, need, store)
+    return protect(command, row, store)
 
 
 def _safe_install() -> Command:

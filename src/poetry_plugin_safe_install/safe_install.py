@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cleo.io.inputs.option import Option
 
     from poetry_plugin_safe_install.check.collect import Briefing
+    from poetry_plugin_safe_install.summary import Summary
 
 FORMATS = ("text", "json")
 
@@ -93,7 +94,10 @@ Settings given as options hold for this command alone; the others also for
 """
 
     briefing: Briefing | None = None
-    """Given by the protection before the command runs; without it there is none."""
+    """Given before ``--check`` and ``--show-config`` run, unless nothing is known."""
+
+    summary: Summary | None = None
+    """Given before the command runs; without protection there is none."""
 
     @property
     def _with_synchronization(self) -> bool:
@@ -172,7 +176,7 @@ Settings given as options hold for this command alone; the others also for
     def _sum_up(self) -> None:
         from cleo.formatters.formatter import Formatter
 
-        if self.briefing is None:
+        if self.summary is None:
             self.line("\n<warning>Not protected: the protection is off.</warning>")
         else:
-            self.line(f"\n{Formatter.escape(self.briefing.summary.sentence)}")
+            self.line(f"\n{Formatter.escape(self.summary.sentence)}")

@@ -1,12 +1,18 @@
-"""The settings: their names, what they allow, and where each value comes from."""
+"""The settings: their names, what they allow, and where each value comes from.
+
+``read_project_file`` reads what the protection needs of pyproject.toml before Poetry does.
+"""
 
 from __future__ import annotations
 
 import math
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat.config import parse_toml
 from poetry_plugin_safe_install.errors import SettingError
 
 
@@ -114,10 +120,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "lock-timeout",
         DEFAULT_LOCK_TIMEOUT,
-        'a number of seconds (0: do not wait) or "none" (wait for ever)',
+        'a number of seconds (0: do not wait) or "none" (no limit)',
         "SECONDS|none",
         _seconds,
-        "How long to wait for a lock; 0: not at all, none: for ever.",
+        "How long to wait for a lock; 0: not at all, none: no limit.",
     ),
     _choice(
         "lock-scope",
@@ -166,7 +172,7 @@ class Settings:
 
     @property
     def lock_timeout(self) -> float | None:
-        """Seconds, ``None`` for ever."""
+        """Seconds, ``None`` without limit."""
         timeout: float | None = self.values["lock-timeout"]
         return timeout
 
@@ -234,6 +240,46 @@ def resolve(
             ) from None
         sources[key] = source
     return Settings(values, sources)
+
+
+class ProjectFile:
+    """The two sections that concern this plugin."""
+
+    def __init__(self, requires_plugins: dict[str, Any] | None, section: Any) -> None:
+        """
+        :param requires_plugins: ``None`` where the file cannot be read or makes no
+            sense: then Poetry will say so in its own words.
+        """
+        self.requires_plugins = requires_plugins
+        self.section = section
+
+
+UNREADABLE = ProjectFile(None, {})
+
+
+def shown_path(path: Path) -> str:
+    """How a person here would name this file."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if here in path.parents else path)
+
+
+def read_project_file(path: Path) -> ProjectFile:
+    try:
+        return _parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return UNREADABLE
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes) -> ProjectFile:
+    """A command reads the file again after every wait; usually it is the same."""
+    tool = parse_toml(content.decode()).get("tool", {})
+    if not isinstance(tool, dict) or not isinstance(tool.get("poetry", {}), dict):
+        return UNREADABLE
+    requires_plugins = tool.get("poetry", {}).get("requires-plugins", {})
+    if not isinstance(requires_plugins, dict):
+        requires_plugins = None
+    return ProjectFile(requires_plugins, tool.get(SECTION, {}))
 
 
 def _shown(value: Any) -> str:

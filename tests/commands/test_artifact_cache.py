@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cleo.io.buffered_io import BufferedIO
 from filelock import FileLock
 from poetry.core.packages.utils.link import Link
 from poetry.utils.cache import ArtifactCache
 
-from poetry_plugin_safe_install.builds.shared_trees import ABANDONED_AFTER
-from poetry_plugin_safe_install.builds.shared_trees import PRIVATE
-from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
-from poetry_plugin_safe_install.builds.shared_trees import is_abandoned
-from poetry_plugin_safe_install.builds.shared_trees import remove_abandoned
+from poetry_plugin_safe_install.builds.artifacts import ABANDONED_AFTER
+from poetry_plugin_safe_install.builds.artifacts import PRIVATE
+from poetry_plugin_safe_install.builds.artifacts import Artifacts
+from poetry_plugin_safe_install.builds.artifacts import is_abandoned
+from poetry_plugin_safe_install.builds.artifacts import remove_abandoned
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
@@ -240,7 +239,7 @@ def test_the_second_replaces_the_first_while_that_is_read(tmp_path: Path) -> Non
 
         return build_it
 
-    builds = SharedBuilds("poetry test", None, BufferedIO())
+    builds = Artifacts("poetry test")
     place = tmp_path / "not" / "yet"
     wheel = builds.wheel(place, build("first"))
     with zipfile.ZipFile(wheel) as reader:
@@ -256,7 +255,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         (directory / WHEEL).write_bytes(b"half a wh")
         raise RuntimeError("no compiler")
 
-    builds = SharedBuilds("poetry test", None, BufferedIO())
+    builds = Artifacts("poetry test")
     with pytest.raises(RuntimeError, match="no compiler"):
         builds.wheel(tmp_path, fail)
     assert list(tmp_path.iterdir()) == []
@@ -271,7 +270,7 @@ def test_a_failed_download_takes_nothing_from_others(
             destination.write_bytes(b"theirs")
         raise ConnectionError("reset")
 
-    builds = SharedBuilds("poetry test", None, BufferedIO())
+    builds = Artifacts("poetry test")
     cache = ArtifactCache(cache_dir=tmp_path)
     link = Link("https://example.org/slow-1.0.tar.gz")
 

@@ -26,7 +26,7 @@ from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from poetry_plugin_safe_install.needs import Need
-from poetry_plugin_safe_install.needs import need_of
+from poetry_plugin_safe_install.needs import row_of
 from tests.laboratory import ROOT
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -290,7 +290,7 @@ def test_lock_backend_is_not_recorded(
     assert shown() == (by_mount.backend.value, by_mount.why)
     assert shown("--lock-backend=soft") == ("soft", "set by the user")
     project.store.mkdir(parents=True)
-    choose(project.store, "soft")
+    choose(project.store, project.store, "soft")
     assert shown() == ("soft", "recorded in the project")
 
 
@@ -677,15 +677,15 @@ def test_table_in_a_terminal(
 @pytest.mark.parametrize(
     ("words", "options", "need"),
     [
-        (["safe-install"], {"check"}, Need.LOOK),
-        (["safe-install"], {"show-config", "no-root"}, Need.LOOK),
+        (["safe-install"], {"check"}, Need.CHECK),
+        (["safe-install"], {"show-config", "no-root"}, Need.CHECK),
         (["safe-install"], {"no-root"}, Need.INSTALL),
         (["install"], {"check"}, Need.INSTALL),
         (["check"], {"lock"}, Need.PLUGINS),
     ],
 )
 def test_need(words: list[str], options: set[str], need: Need) -> None:
-    assert need_of(words, options) is need
+    assert row_of(words, options).need is need
 
 
 def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> topics.Finding:

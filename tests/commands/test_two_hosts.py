@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poetry_plugin_safe_install.errors import LockTimeoutError
-from poetry_plugin_safe_install.locks import backend
-from poetry_plugin_safe_install.locks.backend import STALE_AFTER
-from poetry_plugin_safe_install.locks.backend import Backend
+from poetry_plugin_safe_install.locks import soft
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import acquire
+from poetry_plugin_safe_install.locks.soft import STALE_AFTER
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
@@ -144,10 +143,10 @@ def test_host_that_is_cut_off_is_overtaken(
 HOLDER = """
 import sys
 from pathlib import Path
-from poetry_plugin_safe_install.locks import backend
+from poetry_plugin_safe_install.locks import soft
 from poetry_plugin_safe_install.locks import lock as locks
-backend.STALE_AFTER, backend.HEARTBEAT = map(float, sys.argv[2:])
-lock = locks.Lock(Path(sys.argv[1]), "the test", backend.Backend.SOFT)
+soft.STALE_AFTER, soft.HEARTBEAT = map(float, sys.argv[2:])
+lock = locks.Lock(Path(sys.argv[1]), "the test", None, "soft")
 hold = locks.try_acquire(lock, locks.Mode.EXCLUSIVE, "hold")
 print("held" if hold else "not held", flush=True)
 sys.stdin.read()
@@ -159,8 +158,8 @@ def test_silent_holder_is_overtaken_and_no_other(
 ) -> None:
     require_sshfs()
     stale_after, heartbeat = 4.0, 1.0
-    monkeypatch.setattr(backend, "STALE_AFTER", stale_after)
-    monkeypatch.setattr(backend, "HEARTBEAT", heartbeat)
+    monkeypatch.setattr(soft, "STALE_AFTER", stale_after)
+    monkeypatch.setattr(soft, "HEARTBEAT", heartbeat)
     folder = tmp_path / "served"
     folder.mkdir()
     with two_hosts(folder, tmp_path / "ssh") as (here, there):
@@ -173,7 +172,7 @@ def test_silent_holder_is_overtaken_and_no_other(
         )
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        lock = Lock(here / "lock", "the test", Backend.SOFT)
+        lock = Lock(here / "lock", "the test", backend="soft")
         with pytest.raises(LockTimeoutError):
             acquire(lock, Mode.EXCLUSIVE, "wait", timeout=3 * stale_after)
         holder.kill()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.locks.lock import Hold
+from poetry_plugin_safe_install.locks.lock import HeldLock
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
@@ -37,7 +37,7 @@ def venv(new_venv: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def hold(project: Project) -> Iterator[Hold]:
+def hold(project: Project) -> Iterator[HeldLock]:
     """Somebody, this process in fact, holds the project."""
     lock = Lock(project.store / "project.lock", "the project")
     hold = try_acquire(lock, Mode.EXCLUSIVE, "poetry lock")
@@ -46,7 +46,9 @@ def hold(project: Project) -> Iterator[Hold]:
     hold.release()
 
 
-def test_terminal(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+def test_terminal(
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
+) -> None:
     terminal = Terminal(project, home, "safe-install", "--no-root", venv=venv)
     terminal.until("1 s so far, 900 s at most")
     terminal.until("2 s so far")
@@ -63,7 +65,7 @@ def test_terminal(project: Project, home: PoetryHome, venv: Path, hold: Hold) ->
 
 
 def test_narrow_terminal_is_left_clean(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:
     terminal = Terminal(project, home, "install", "--no-root", venv=venv, columns=31)
     terminal.until("3 s so far")
@@ -74,7 +76,7 @@ def test_narrow_terminal_is_left_clean(
     assert "Waiting" not in terminal.text
 
 
-def test_piped(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+def test_piped(project: Project, home: PoetryHome, venv: Path, hold: HeldLock) -> None:
     """A line a second after the start, and one every ten seconds after that.
 
     Colours that are forced on make no terminal of a log file.
@@ -91,7 +93,7 @@ def test_piped(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> No
 
 
 def test_no_ansi_terminal(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:
     terminal = Terminal(
         project, home, "--no-ansi", "install", "--no-root", venv=venv, columns=300
@@ -102,7 +104,7 @@ def test_no_ansi_terminal(
     assert "\x1b" not in terminal.raw
 
 
-def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> None:
+def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: HeldLock) -> None:
     result = project.poetry(
         home, "-q", "safe-install", "--no-root", "--lock-timeout", "2", venv=venv
     )
@@ -111,7 +113,7 @@ def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: Hold) -> No
 
 
 def test_nothing_in_the_first_second(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:
     result = project.poetry(
         home, "safe-install", "--no-root", "--lock-timeout", "0.5", venv=venv
@@ -123,7 +125,7 @@ def test_nothing_in_the_first_second(
 
 @pytest.mark.parametrize("where", ["terminal", "pipe"])
 def test_interrupt(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold, where: str
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock, where: str
 ) -> None:
     """Ctrl-C ends the wait at once, with the shells' status for it and no trace."""
     places = {"project": project.path}
@@ -150,7 +152,7 @@ def test_interrupt(
 
 
 def test_environment_is_not_made_after_an_interrupt(
-    project: Project, home: PoetryHome, hold: Hold, tmp_path: Path
+    project: Project, home: PoetryHome, hold: HeldLock, tmp_path: Path
 ) -> None:
     running = project.start(home, "install")
     running.says("Waiting")
@@ -166,7 +168,7 @@ def test_timeout(
     project: Project,
     home: PoetryHome,
     venv: Path,
-    hold: Hold,
+    hold: HeldLock,
     timeout: str,
     screen: str,
 ) -> None:
@@ -192,7 +194,7 @@ def test_lock_that_cannot_be_taken(
 
 
 def test_for_ever_says_so(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:
     running = project.start(
         home, "safe-install", "--no-root", "--lock-timeout", "none", venv=venv
@@ -203,7 +205,7 @@ def test_for_ever_says_so(
 
 
 def test_record_with_control_characters(
-    project: Project, home: PoetryHome, venv: Path, hold: Hold
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:
     """A record is a file that others may write: it cannot play with the terminal."""
     hold.release()

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
-    from poetry_plugin_safe_install.summary import Summary
 
 DAY = 24 * 3600
 
@@ -49,7 +48,6 @@ class Briefing:
     """Why an install would not even start: mostly a bad setting."""
     store: Store
     plugins: ProjectPlugins
-    summary: Summary
 
 
 @dataclass(frozen=True)
@@ -202,12 +200,16 @@ def _plugin_sets(briefing: Briefing) -> topics.PluginSetsFacts:
 
 def _locks(briefing: Briefing, target: Target) -> topics.LocksFacts:
     from poetry_plugin_safe_install.builds.shared_trees import tree_lock
-    from poetry_plugin_safe_install.protection import environment_lock
-    from poetry_plugin_safe_install.protection import project_lock
+    from poetry_plugin_safe_install.environments.project_environment import (
+        environment_lock,
+    )
+    from poetry_plugin_safe_install.locks.session import project_lock
 
-    locks = [project_lock(briefing.store, briefing.pyproject)]
+    project, backend = briefing.pyproject.parent, briefing.settings.lock_backend
+    locks = [project_lock(briefing.store, project, backend)]
     if target.places:
-        locks.append(environment_lock(target.places.environment))
+        environment = target.places.environment
+        locks.append(environment_lock(environment, briefing.store, project, backend))
     build = tree_lock(briefing.store, briefing.pyproject.parent)
     if build.path.exists():
         locks.append(build)
@@ -221,11 +223,11 @@ def _locks(briefing: Briefing, target: Target) -> topics.LocksFacts:
 
 def _lock(lock: Lock) -> topics.LockFacts:
     """Who holds a lock, as recorded: to try it would be to take it for a moment."""
-    from poetry_plugin_safe_install.locks.lock import holders
+    from poetry_plugin_safe_install.locks.holders import holders
 
     found = tuple(
         topics.HolderFacts(**vars(holder), shown=str(holder))
-        for holder in holders(lock)
+        for holder in holders(lock.records)
     )
     return topics.LockFacts(lock.guards, str(lock.path), found)
 

@@ -18,7 +18,6 @@ from poetry_plugin_safe_install.compat.internals import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
     from typing import TypeAlias
 
     from cleo.events.console_command_event import ConsoleCommandEvent
@@ -28,26 +27,30 @@ if TYPE_CHECKING:
     from poetry.plugins.plugin_manager import PluginManager
 
 
+class Protection:
+    """What the story of a protected command is told by, moment after moment."""
+
+    def plugins_loaded(self) -> Protection:
+        """All plugins are loaded and constructed, none is activated yet.
+
+        :return: what goes on from here, which may be another story.
+        """
+        return self
+
+    def plugins_activated(self, *, listen: bool) -> None:
+        """All plugins are activated; ``listen``: some other than this one to events."""
+
+    def command_starts(self, event: ConsoleCommandEvent) -> None:
+        """Before every other listener, Poetry's own included."""
+
+    def command_runs(self, event: ConsoleCommandEvent) -> None:
+        """After every other listener, just before the command's own code."""
+
+    def command_ended(self) -> None:
+        """Once, in whichever way the command has ended."""
+
+
 if TYPE_CHECKING:
-
-    class Protection(Protocol):
-        """What the story of a protected command is told by, moment after moment."""
-
-        def plugins_loaded(self) -> None:
-            """All plugins are loaded and constructed, none is activated yet."""
-
-        def plugins_activated(self, *, listen: bool) -> None:
-            """All plugins are activated; ``listen``: some other than this one to events."""
-
-        def command_starts(self, event: ConsoleCommandEvent) -> None:
-            """Before every other listener, Poetry's own included."""
-
-        def command_runs(self, event: ConsoleCommandEvent) -> None:
-            """After every other listener, just before the command's own code."""
-
-        def command_ended(self) -> None:
-            """Once, in whichever way the command has ended."""
-
     Protect: TypeAlias = Callable[[StartingCommand], Protection | None]
 
 
@@ -123,7 +126,7 @@ def _begin(
             return None
         protected = _ProtectedCommand(command, protection)
         check_all()
-        protection.plugins_loaded()
+        protected.loaded()
     except Exception as error:
         from poetry_plugin_safe_install.compat.faults import explain
 
@@ -153,6 +156,9 @@ class _ProtectedCommand:
         self._command = command
         self._protection = protection
         self._ended = False
+
+    def loaded(self) -> None:
+        self._protection = self._protection.plugins_loaded()
 
     def activated(self, *, listen: bool) -> None:
         self._tell(lambda: self._protection.plugins_activated(listen=listen))

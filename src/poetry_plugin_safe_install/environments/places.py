@@ -58,8 +58,8 @@ def lives_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     return any(os.path.realpath(path) in real for path in target.directories)
 
 
-class Creations:
-    """Environments that are being created, marked so that a cut-off one is recognised.
+class UnfinishedEnvironments:
+    """Environments that are being created, marked so that unfinished ones are recognised.
 
     A half-made environment looks whole to Poetry: it has a ``pyvenv.cfg`` and a Python.
     """
@@ -76,16 +76,16 @@ class Creations:
         self.forget(environment)
 
     @property
-    def were_cut_off(self) -> bool:
-        """Whether some were begun and not brought to an end.
+    def exist(self) -> bool:
+        """Whether the creation of some was begun and did not end.
 
         The caller holds the project, so that nobody can be creating any now.
         """
         return self._directory.is_dir()
 
-    def was_cut_off(self, environment: Path) -> bool:
+    def contains(self, environment: Path) -> bool:
         """The same of one environment."""
-        return self.were_cut_off and self._mark(environment).exists()
+        return self.exist and self._mark(environment).exists()
 
     def forget(self, environment: Path) -> None:
         self._mark(environment).unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 A build script or plugin of a holder may run ``poetry install`` on the same project. It
 must not wait for its ancestor, which waits for it; it must wait for its siblings. So
-held locks are named in an environment variable, and a descendant locks another file in
-their stead, one that only the descendants of that holder lock.
+held locks are named in an environment variable, and a descendant locks another file
+instead, one that only the descendants of that holder lock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def announce(path: Path) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """This process does not hold the lock any more."""
+    """This process no longer holds the lock."""
     with _LOCK:
         entries = _entries()
         if (entry := (str(path), os.getpid())) in entries:
@@ -36,7 +36,7 @@ def withdraw(path: Path) -> None:
         _store(entries)
 
 
-def among_siblings(path: Path) -> Path:
+def path_for_descendant(path: Path) -> Path:
     """The file to lock in this process: another one if an ancestor holds the lock."""
     for held, pid in reversed(_entries()):
         if held == str(path) and pid != os.getpid() and _is_ancestor(pid):
@@ -60,7 +60,7 @@ def _store(entries: list[tuple[str, int]]) -> None:
 
 
 def _is_ancestor(pid: int) -> bool:
-    """Whether a process is an ancestor of this one; the variable may have gone astray."""
+    """Whether a process is an ancestor of this one; the variable may be stale."""
     ancestor = os.getppid()
     while ancestor > 1 and ancestor != pid:
         try:

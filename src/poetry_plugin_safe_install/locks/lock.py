@@ -1,34 +1,32 @@
-"""Locks between processes: try, tell, wait, and let go.
+"""Locks between processes: try, tell, wait, and release.
 
-A lock cannot be had without saying what it guards and who asks, so that a waiter
-can always be told whom it waits for. The mechanism is filelock's; only the shared
-lock of POSIX, which filelock does not offer on the same file, is taken here with
-``flock``. Why the lock file is never removed and why a lock lies beside what it
-guards: https://py-filelock.readthedocs.io/en/latest/how-to.html
+A lock cannot be taken without saying what it guards and who asks, so that a waiter can
+always be told whom it waits for. The mechanism is filelock's; only the shared lock of
+POSIX, which filelock does not offer on the same file, is taken with ``flock``. Why the
+lock file is never removed and why a lock lies beside what it guards:
+https://py-filelock.readthedocs.io/en/latest/how-to.html
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
-from typing import Any
-from typing import NamedTuple
 
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks import descendants
 from poetry_plugin_safe_install.locks.backend import Backend
-from poetry_plugin_safe_install.locks.backend import SoftHolder
-from poetry_plugin_safe_install.locks.backend import soft_lock
-from poetry_plugin_safe_install.locks.backend import soft_path
-from poetry_plugin_safe_install.store import FILE_MODE
-from poetry_plugin_safe_install.store import make_directory
+from poetry_plugin_safe_install.locks.backend import choose
+from poetry_plugin_safe_install.locks.flock import HAS_FLOCK
+from poetry_plugin_safe_install.locks.flock import open_lock_file
+from poetry_plugin_safe_install.locks.flock import try_flock
+from poetry_plugin_safe_install.locks.holders import holders
+from poetry_plugin_safe_install.locks.holders import write_record
 
 
 if TYPE_CHECKING:
@@ -36,33 +34,25 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Protocol
 
+    from poetry_plugin_safe_install.locks.holders import HolderRecord
+
     class WaitReport(Protocol):
         """What a waiter tells the user; called about once a second after the first."""
 
         def __call__(
             self,
             lock: Lock,
-            holders: list[Holder],
+            holders: list[HolderRecord],
             waited: float,
             timeout: float | None,
         ) -> None: ...
 
     Try = Callable[[Callable[[], bool]], Callable[[], None] | None]
-    """Takes a lock and returns what lets go of it, ``None`` if somebody else has it."""
+    """Takes a lock and returns what releases it, ``None`` if somebody else has it."""
 
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    HAS_FLOCK = False
-else:
-    HAS_FLOCK = True
 
 POLL_INTERVAL = 0.01
 """Seconds between two tries. A try costs two system calls."""
-
-SOFT_POLL_INTERVAL = 0.1
-"""The same where a try goes over a network."""
 
 FIRST_REPORT = 1.0
 """Seconds a waiter stays silent."""
@@ -73,38 +63,24 @@ class Mode(Enum):
     SHARED = "shared"
 
 
-class Holder:
-    """Who holds a lock, as recorded beside it for those who wait.
-
-    Like others here no named tuple: making one takes a thirtieth of what this plugin may
-    cost a command.
-    """
+class Lock:
+    """A lock that can be taken: where it is, and what it guards in the user's words."""
 
     def __init__(
-        self, command: str, pid: int, host: str, user: str, since: float, mode: str
+        self,
+        path: Path,
+        guards: str,
+        recorded_in: Path | None = None,
+        backend: str = "auto",
     ) -> None:
-        self.command = command
-        self.pid = pid
-        self.host = host
-        self.user = user
-        self.since = since
-        self.mode = mode
-
-    def __str__(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
-        since = since.removeprefix(time.strftime("%Y-%m-%d "))
-        return (
-            f"`{self.command}` (pid {self.pid} on {self.host},"
-            f" user {self.user}) since {since}"
-        )
-
-
-class Lock(NamedTuple):
-    """A lock to be had: where it is, and what it guards in the user's words."""
-
-    path: Path
-    guards: str
-    backend: Backend = Backend.NATIVE
+        """
+        :param recorded_in: the store that records which backend its locks use.
+        :param backend: the setting ``lock-backend``.
+        """
+        self.path = path
+        self.guards = guards
+        self.recorded_in = recorded_in
+        self.backend = backend
 
     @property
     def records(self) -> Path:
@@ -112,28 +88,28 @@ class Lock(NamedTuple):
         return self.path.with_name(self.path.name + ".holders")
 
 
-class Hold:
+class HeldLock:
     """A lock that is held until ``release``, or until the process ends."""
 
     def __init__(
-        self, lock: Lock, mode: Mode, let_go: Callable[[], None], record: Path | None
+        self, lock: Lock, mode: Mode, release: Callable[[], None], record: Path | None
     ) -> None:
         self.lock = lock
         self.mode = mode
-        self._let_go: Callable[[], None] | None = let_go
+        self._release: Callable[[], None] | None = release
         self._record = record
         descendants.announce(lock.path)
 
     def release(self) -> None:
-        """Let go. Doing so twice is harmless."""
-        if self._let_go is None:
+        """Doing so twice is harmless."""
+        if self._release is None:
             return
-        let_go, self._let_go = self._let_go, None
+        release, self._release = self._release, None
         descendants.withdraw(self.lock.path)
         if self._record:
             with suppress(OSError):
                 self._record.unlink()
-        let_go()
+        release()
 
 
 def acquire(
@@ -143,34 +119,43 @@ def acquire(
     *,
     timeout: float | None,
     report: WaitReport | None = None,
-) -> tuple[Hold, float]:
+) -> tuple[HeldLock, float]:
     """Take a lock, waiting for it if need be.
 
     :param command: what the holder does, for those who wait for it.
-    :param timeout: seconds to wait at most; ``None`` for ever, 0 not at all.
+    :param timeout: seconds to wait at most; ``None`` without limit, 0 not at all.
     :param report: told once a second whom we wait for, after the first second.
-    :return: the hold and the seconds that were waited, 0 if the lock was free.
+    :return: the held lock and the seconds that were waited, 0 if it was free.
     :raises LockTimeoutError: naming the holder and how to wait longer.
-    :raises LockUnavailableError: if the lock file cannot be made or locked.
+    :raises LockUnavailableError: if the lock file cannot be created or locked.
     """
     attempt = Attempt(lock, mode, command)
-    patience = Patience(attempt.lock, timeout, report)
+    deadline = Deadline(attempt, timeout, report)
     while True:
-        if hold := attempt.once(patience.is_over):
-            return hold, patience.waited
-        if patience.is_over():
-            text = _timeout_message(attempt.lock, patience.waited, timeout or 0)
-            raise LockTimeoutError(text)
+        if held := attempt.once(deadline.is_over):
+            return held, deadline.waited
+        if deadline.is_over():
+            raise LockTimeoutError(
+                _timeout_message(attempt, deadline.waited, timeout or 0)
+            )
         time.sleep(POLL_INTERVAL)
 
 
-class Patience:
+def try_acquire(lock: Lock, mode: Mode, command: str) -> HeldLock | None:
+    """Take a lock if it is free this moment.
+
+    :raises LockUnavailableError: if the lock file cannot be created or locked.
+    """
+    return Attempt(lock, mode, command).once(lambda: True)
+
+
+class Deadline:
     """How long somebody still waits for a lock, and tells so meanwhile."""
 
     def __init__(
-        self, lock: Lock, timeout: float | None, report: WaitReport | None
+        self, attempt: Attempt, timeout: float | None, report: WaitReport | None
     ) -> None:
-        self._lock = lock
+        self._lock = attempt.lock
         self._timeout = timeout
         self._report = report
         self._start = time.monotonic()
@@ -179,44 +164,78 @@ class Patience:
         """Seconds; 0 until the lock was found to be taken."""
 
     def is_over(self) -> bool:
-        """To be asked after each try that failed."""
+        """Call this after each try that failed."""
         self.waited = time.monotonic() - self._start
         if self._timeout is not None and self.waited >= self._timeout:
             return True
         if self._report and self.waited >= self._next_report:
             self._next_report += 1
-            self._report(self._lock, holders(self._lock), self.waited, self._timeout)
+            found = holders(self._lock.records)
+            self._report(self._lock, found, self.waited, self._timeout)
         return False
-
-
-def try_acquire(lock: Lock, mode: Mode, command: str) -> Hold | None:
-    """Take a lock if it is free this moment.
-
-    :raises LockUnavailableError: if the lock file cannot be made or locked.
-    """
-    return Attempt(lock, mode, command).once(lambda: True)
 
 
 class Attempt:
     """The wish to have a lock, to be tried again and again.
 
-    A descendant of a holder locks another file in its stead: see ``nesting``.
+    The backend is chosen here, and chosen again where the system refuses the first one.
+    A descendant of a holder locks another file instead: see ``descendants``.
     """
 
     def __init__(self, lock: Lock, mode: Mode, command: str) -> None:
         self._wanted = lock
-        self.lock = lock._replace(path=descendants.among_siblings(lock.path))
         self._mode = mode
         self._command = command
-        self._try = self._soft() if lock.backend is Backend.SOFT else self._native()
+        path = descendants.path_for_descendant(lock.path)
+        self.lock = Lock(path, lock.guards, lock.recorded_in, lock.backend)
+        self.backend = self._choose()
+        self._try = self._prepare()
 
-    def once(self, gives_up: Callable[[], bool]) -> Hold | None:
+    def once(self, gives_up: Callable[[], bool]) -> HeldLock | None:
         """Try it.
 
-        :param gives_up: asked now and then where a try takes longer than a moment.
+        :param gives_up: called now and then where a try takes longer than a moment.
         """
         try:
-            let_go = self._try(gives_up)
+            release = self._attempt(gives_up)
+        except LockUnavailableError as error:
+            other = self._choose(error.errno)
+            if other is self.backend:
+                raise
+            self.backend = other
+            self._try = self._prepare()
+            release = self._attempt(gives_up)
+        if release is None:
+            return None
+        record = write_record(
+            self.lock.records,
+            self._command,
+            self._mode.value,
+            alone=self._mode is Mode.EXCLUSIVE,
+        )
+        if self.lock.path != self._wanted.path:
+            release = self._and_remove(release)
+        return HeldLock(self._wanted, self._mode, release, record)
+
+    def _choose(self, error: int = 0) -> Backend:
+        """:param error: what the system answered to the first choice."""
+        lock = self.lock
+        choice = choose(lock.path.parent, lock.recorded_in, lock.backend, error)
+        return choice.backend
+
+    def _prepare(self) -> Try:
+        path = self.lock.path
+        if self.backend is Backend.SOFT:
+            from poetry_plugin_safe_install.locks.soft import SoftAttempt
+
+            return SoftAttempt(path).once
+        if self._mode is Mode.SHARED and HAS_FLOCK:
+            return lambda _: try_flock(path, shared=True)
+        return lambda _: _try_exclusive(path)
+
+    def _attempt(self, gives_up: Callable[[], bool]) -> Callable[[], None] | None:
+        try:
+            return self._try(gives_up)
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or error
             raise LockUnavailableError(
@@ -224,106 +243,28 @@ class Attempt:
                 f" ({self.lock.path}).",
                 getattr(error, "errno", errno.ENOSYS),  # filelock's NotImplementedError
             ) from error
-        if let_go is None:
-            return None
-        record = _record_holder(self.lock, self._mode, self._command)
-        if self.lock != self._wanted:
-            let_go = self._and_remove(let_go)
-        return Hold(self._wanted, self._mode, let_go, record)
 
-    def _native(self) -> Try:
-        path = self.lock.path
-        if self._mode is Mode.SHARED and HAS_FLOCK:
-            return lambda _: _try_flock(path, shared=True)
-        return lambda _: _try_exclusive(path)
-
-    def _soft(self) -> Try:
-        from filelock import Timeout
-
-        make_directory(self.lock.path.parent)
-        lock = soft_lock(self.lock.path)
-        holder = SoftHolder(lock)
-
-        def attempt(gives_up: Callable[[], bool]) -> Callable[[], None] | None:
-            def look() -> bool:
-                holder.break_if_dead()
-                return gives_up()
-
-            try:  # in one go, in which the holder's heartbeat is seen or missed
-                lock.acquire(poll_interval=SOFT_POLL_INTERVAL, cancel_check=look)
-            except Timeout:
-                return None
-            release: Callable[[], None] = lock.release
-            return release
-
-        return attempt
-
-    def _and_remove(self, let_go: Callable[[], None]) -> Callable[[], None]:
+    def _and_remove(self, release: Callable[[], None]) -> Callable[[], None]:
         def remove() -> None:
             with suppress(OSError):
                 self.lock.records.rmdir()
             with suppress(OSError):
                 self.lock.path.unlink()
-            let_go()
+            release()
 
         return remove
-
-
-def is_contended(lock: Lock) -> bool:
-    """Whether somebody holds the lock exclusively this moment. Creates nothing."""
-    if not lock.path.exists() or not HAS_FLOCK:
-        return False
-    let_go = _try_flock(lock.path, shared=True)
-    if let_go is None:
-        return True
-    let_go()
-    return False
-
-
-def holders(lock: Lock) -> list[Holder]:
-    """Who holds the lock, as far as it is recorded; the oldest first."""
-    import json
-    import socket
-
-    host = socket.gethostname()
-    found = []
-    for record in _records(lock):
-        try:
-            holder = _holder(json.loads(record.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
-            continue
-        if holder.host != host or descendants.is_alive(holder.pid):
-            found.append(holder)
-    return sorted(found, key=lambda holder: holder.since)
-
-
-def _records(lock: Lock) -> list[Path]:
-    try:
-        return [lock.records / name for name in os.listdir(lock.records)]
-    except OSError:
-        return []
-
-
-def _holder(record: Any) -> Holder:
-    """The holder of a record, which anybody may have written."""
-    texts = {
-        name: "".join(c if c.isprintable() else "?" for c in str(record[name]))
-        for name in ("command", "host", "user", "mode")
-    }
-    time.localtime(record["since"])  # whether there is such a time
-    return Holder(**texts, pid=int(record["pid"]), since=float(record["since"]))
 
 
 def _try_exclusive(path: Path) -> Callable[[], None] | None:
     from filelock import FileLock
     from filelock import Timeout
 
-    fd, writable = _open(path)
+    fd, writable = open_lock_file(path)
     os.close(fd)
     if not writable:
-        return _try_flock(path, shared=False)
+        return try_flock(path, shared=False)
     try:
-        # Newer ones would fall back to markers on their own, and nobody else would know.
+        # Newer ones fall back to markers by themselves, which nobody else would know of.
         lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # type: ignore[call-arg,unused-ignore]
     except TypeError:
         lock = FileLock(path, thread_local=False)
@@ -334,88 +275,19 @@ def _try_exclusive(path: Path) -> Callable[[], None] | None:
     return lock.release
 
 
-def _try_flock(path: Path, *, shared: bool) -> Callable[[], None] | None:
-    """``flock`` on the file that ``FileLock`` locks.
-
-    filelock has no shared lock on that file, and cannot lock one that it cannot write.
-    """
-    if sys.platform == "win32":  # for mypy: there is no fcntl
-        raise NotImplementedError
-    fd, _ = _open(path)
-    try:
-        operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(fd, operation | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink == 0:  # removed since we opened it: guards nothing
-            raise BlockingIOError
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except BaseException:
-        os.close(fd)
-        raise
-    return lambda: os.close(fd)
-
-
-def _open(path: Path) -> tuple[int, bool]:
-    """A descriptor of the lock file, which is made if need be; whether it can write.
-
-    NFS makes a byte-range lock of ``flock`` and wants a descriptor that can write; but
-    a local file of another user's can be locked without.
-    """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        return os.open(path, flags, FILE_MODE), True
-    except FileNotFoundError:
-        make_directory(path.parent)
-        return os.open(path, flags, FILE_MODE), True
-    except OSError as error:
-        if not HAS_FLOCK or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), False
-
-
-def _record_holder(lock: Lock, mode: Mode, command: str) -> Path | None:
-    """Say who holds the lock, beside it. A courtesy: failing to say so is no error."""
-    import json
-    import socket
-
-    host = socket.gethostname()
-    holder = Holder(command, os.getpid(), host, _user(), time.time(), mode.value)
-    record = lock.records / f"{host}-{os.getpid()}.json"
-    with suppress(OSError):
-        if mode is Mode.EXCLUSIVE:
-            for stale in _records(lock):  # nobody else holds it now
-                stale.unlink(missing_ok=True)
-        make_directory(lock.records)
-        fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(vars(holder), file)
-        return record
-    return None
-
-
-def _user() -> str:
-    """Who runs this: ``getpass`` without its import of ``termios``."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except (ImportError, KeyError):  # Windows; a user without a name
-        return os.environ.get("USERNAME", "unknown")
-
-
-def _timeout_message(lock: Lock, waited: float, timeout: float) -> str:
-    who = "\n".join(f"  - {holder}" for holder in holders(lock))
+def _timeout_message(attempt: Attempt, waited: float, timeout: float) -> str:
+    lock = attempt.lock
+    who = "\n".join(f"  - {holder}" for holder in holders(lock.records))
     held = f"It is held by\n{who}\n" if who else "Its holder left no record.\n"
     gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
     if timeout == 0:
         gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
     gone = ""
-    if lock.backend is Backend.SOFT:
-        marker = soft_path(lock.path)
-        gone = f"\nIf the host that holds it is gone for good, remove {marker}*."
+    if attempt.backend is Backend.SOFT:
+        marker = f"{lock.path}.soft*"
+        gone = f"\nIf the host that holds it is gone permanently, remove {marker}."
     return (
         f"{gave_up}\n{held}"
         "To wait longer, set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to a number of seconds or"
-        f" to none (for ever); or end that command and try again.{gone}"
+        f" to none (no limit); or end that command and try again.{gone}"
     )

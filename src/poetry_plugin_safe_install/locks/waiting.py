@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.locks.lock import Holder
+    from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import Lock
 
 REPEAT = 10.0
@@ -26,8 +26,8 @@ INTERRUPTED = 130
 class WaitMessage:
     """Tells on stderr what is waited for, who holds it, since when, and how long.
 
-    On a terminal the line is updated in place, elsewhere it is written anew every ten
-    seconds.
+    On a terminal the line is updated in place, elsewhere a new one is written every
+    ten seconds.
     """
 
     def __init__(self, io: IO) -> None:
@@ -39,7 +39,11 @@ class WaitMessage:
         """The holder, in short; empty while nothing has been said."""
 
     def __call__(
-        self, lock: Lock, holders: list[Holder], waited: float, timeout: float | None
+        self,
+        lock: Lock,
+        holders: list[HolderRecord],
+        waited: float,
+        timeout: float | None,
     ) -> None:
         self.waited_for = _in_short(holders)
         if not self._columns and waited < self._next:
@@ -86,7 +90,7 @@ def waiting(io: IO, what: str) -> Iterator[WaitMessage]:
 
 
 def waiting_text(
-    lock: Lock, holders: list[Holder], waited: float, timeout: float | None
+    lock: Lock, holders: list[HolderRecord], waited: float, timeout: float | None
 ) -> str:
     """What is waited for, who holds it, since when, and how long."""
     holder = str(holders[0]) if holders else "another command"
@@ -98,7 +102,7 @@ def waiting_text(
     )
 
 
-def _in_short(holders: list[Holder]) -> str:
+def _in_short(holders: list[HolderRecord]) -> str:
     if not holders:
         return "another command"
     return f"`{holders[0].command}` (pid {holders[0].pid} on {holders[0].host})"

@@ -16,13 +16,13 @@ from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.internals import PACKAGE
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
-from poetry_plugin_safe_install.project_plugins.sets import CacheState
 from poetry_plugin_safe_install.project_plugins.sets import PluginSet
 from poetry_plugin_safe_install.project_plugins.sets import PluginSets
-from poetry_plugin_safe_install.project_plugins.sets import PoetryCache
 from poetry_plugin_safe_install.project_plugins.sets import installed_names
 from poetry_plugin_safe_install.project_plugins.sets import interpreter_name
 from poetry_plugin_safe_install.project_plugins.sets import set_name
+from poetry_plugin_safe_install.project_plugins.stock_cache import CacheState
+from poetry_plugin_safe_install.project_plugins.stock_cache import StockPluginCache
 
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class ProjectPlugins:
 
     def __init__(self, command: StartingCommand, store: Store) -> None:
         self._command = command
-        self._cache = PoetryCache(command.poetry_cache)
+        self._cache = StockPluginCache(command.poetry_cache)
         self.sets = PluginSets(store, interpreter_name(poetry_version()))
 
-    def must_settle(self, requires: dict[str, Any]) -> bool:
+    def needs_update(self, requires: dict[str, Any]) -> bool:
         """Whether there is anything to publish or to remove. Changes nothing."""
         if requires:
             outdated = not self.sets.exact(self._name(requires))
@@ -52,8 +52,8 @@ class ProjectPlugins:
             outdated = bool(self.sets.everything())
         return outdated or self.sets.staging.exists() or self._must_retire(requires)
 
-    def settle(self, requires: dict[str, Any]) -> bool:
-        """Publish the set that is missing, remove what nobody needs any more.
+    def update(self, requires: dict[str, Any]) -> bool:
+        """Publish the set that is missing, remove what nobody needs any longer.
 
         The caller holds the project exclusively.
 
@@ -83,7 +83,7 @@ class ProjectPlugins:
         return made
 
     def load(self, requires: dict[str, Any]) -> bool:
-        """Put a set in the place of what Poetry found, and load all plugins anew.
+        """Put a set in the place of what Poetry found, and load all plugins again.
 
         The exact set, else the newest of this interpreter (Poetry too uses an outdated
         cache), else what Poetry itself has loaded stands.
@@ -116,9 +116,9 @@ class ProjectPlugins:
     def cache_state(self) -> CacheState:
         return self._cache.state(time.time())
 
-    def forget_poetry_cache(self) -> None:
-        """Load all plugins anew, but none from ``.poetry/plugins``."""
-        if self._leave_poetry_cache():
+    def leave_stock_cache(self) -> None:
+        """Load all plugins again, but none from ``.poetry/plugins``."""
+        if self._leave_stock_cache():
             self._command.load_plugins_again()
 
     def _name(self, requires: dict[str, Any]) -> str:
@@ -183,7 +183,7 @@ class ProjectPlugins:
         from site import addsitedir
 
         overrides = self._overrides(plugin_set)
-        self._leave_poetry_cache()
+        self._leave_stock_cache()
         if overrides:
             self._forget_other_plugins()
         # At the front, so that a dependency of the project's overrides Poetry's, and
@@ -199,7 +199,7 @@ class ProjectPlugins:
         own = _project_names(installed_names([str(plugin_set.lib)]))
         return own & _project_names(installed_names(self._paths_of_poetry()))
 
-    def _leave_poetry_cache(self) -> bool:
+    def _leave_stock_cache(self) -> bool:
         """Undo what ``PluginManager.add_project_plugin_path`` did."""
         path = str(self._cache.path)
         if path not in sys.path:
@@ -210,7 +210,7 @@ class ProjectPlugins:
         return True
 
     def _forget_other_plugins(self) -> None:
-        """Forget all that the other plugins brought in, so that an override counts.
+        """Forget all that the other plugins brought in, so that an override wins.
 
         What Poetry itself and this plugin require stays: it is in use.
         """

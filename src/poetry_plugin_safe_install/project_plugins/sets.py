@@ -23,11 +23,11 @@ import sysconfig
 import time
 import uuid
 
-from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.locks.lock import HAS_FLOCK
+from poetry_plugin_safe_install.locks.flock import HAS_FLOCK
+from poetry_plugin_safe_install.locks.flock import lock_descriptor
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 from poetry_plugin_safe_install.store import not_for_everyone
@@ -41,17 +41,11 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.store import Store
 
-if HAS_FLOCK:
-    import fcntl
-
 UNUSED_AFTER = 30 * 24 * 3600
 """Seconds without use after which a set is removed."""
 
 MARK_INTERVAL = 24 * 3600
 """Seconds between two touches of a set's mark."""
-
-RETIRED_FOR = 3600
-"""Seconds that Poetry's own plugin cache stays after nobody finds plugins in it."""
 
 
 def interpreter_name(poetry_version: str) -> str:
@@ -169,7 +163,7 @@ class PluginSets:
     def publish(
         self, name: str, fill: Callable[[Path], None], about: dict[str, Any]
     ) -> PluginSet:
-        """Make a set and put it in place. The caller holds the project exclusively.
+        """Make a set and publish it. The caller holds the project exclusively.
 
         :param fill: installs what belongs into the set into the directory it is
             given, which does not exist yet. If it raises, nothing is left behind.
@@ -190,8 +184,8 @@ class PluginSets:
     def sweep(self) -> None:
         """Remove what is staged. The caller holds the project exclusively.
 
-        Nobody else can be making a set then, so all that is there is left from a
-        command that was cut off.
+        Nobody else can be making a set then, so all that is there is left by a
+        command that was killed.
         """
         shutil.rmtree(self.staging, ignore_errors=True)
 
@@ -201,7 +195,7 @@ class PluginSets:
         ]
 
     def remove(self, sets: Iterable[PluginSet]) -> None:
-        """Remove sets that nobody uses this moment, each at one stroke.
+        """Remove sets that nobody uses this moment, each atomically.
 
         The caller holds the project exclusively. A set in use stays for a later call.
         """
@@ -224,69 +218,6 @@ class PluginSets:
         return self.staging / uuid.uuid4().hex
 
 
-class CacheState(Enum):
-    ABSENT = "absent"
-    IN_USE = "in use"
-    """Poetry loads the project's plugins from here."""
-    KEEPS_ONE = "keeps one"
-    """Retired, but for the plugin that is doing all this."""
-    RETIRED = "retired"
-    DUE = "due"
-    """Retired for long enough to be removed."""
-
-
-class PoetryCache:
-    """``.poetry/plugins``, where unprotected Poetry keeps the project's plugins.
-
-    It cannot simply be removed: another process may have found plugins in it a moment
-    ago and be importing them. So it is first *retired*: nobody finds plugins in it any
-    more, and unprotected Poetry takes it for outdated. An hour later it is removed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def _mark(self) -> Path:
-        return self.path / ".retired"
-
-    def state(self, now: float) -> CacheState:
-        if not self.path.is_dir():
-            return CacheState.ABSENT
-        try:
-            kept = self._mark.read_text(encoding="utf-8")
-            age = now - self._mark.stat().st_mtime
-        except OSError:
-            return CacheState.IN_USE
-        if kept:
-            return CacheState.KEEPS_ONE
-        return CacheState.DUE if age > RETIRED_FOR else CacheState.RETIRED
-
-    def retire(self, keep: str = "") -> None:
-        """Let nobody find plugins here from now on, but those of distribution ``keep``.
-
-        :param keep: where the project itself requires this plugin, Poetry must go on
-            finding it here.
-        """
-        (self.path / "config.toml").unlink(missing_ok=True)
-        for entry_points in self.path.glob("*.dist-info/entry_points.txt"):
-            if not keep or _distribution_name(entry_points.parent) != keep:
-                entry_points.unlink(missing_ok=True)
-        self._mark.write_text(keep, encoding="utf-8")
-
-    def remove(self, staging: Path) -> None:
-        """Remove it at one stroke. The caller holds the project exclusively."""
-        make_directory(staging)
-        with contextlib.suppress(OSError):
-            os.replace(self.path, staging / uuid.uuid4().hex)
-        shutil.rmtree(staging, ignore_errors=True)
-
-    def copy_to(self, lib: Path) -> None:
-        shutil.copytree(
-            self.path, lib, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-        )
-
-
 def _sets_in(directory: Path) -> Iterator[PluginSet]:
     with contextlib.suppress(OSError):
         for path in sorted(directory.iterdir()):
@@ -295,7 +226,7 @@ def _sets_in(directory: Path) -> Iterator[PluginSet]:
 
 
 def _compile(staged: Path, target: Path) -> None:
-    """Compile now what readers would else write into the published set."""
+    """Compile now what readers would otherwise write into the published set."""
     import compileall
 
     compileall.compile_dir(
@@ -318,7 +249,7 @@ def _put_in_place(staged: Path, target: Path) -> None:
     try:
         os.replace(staged, target)
     except OSError:
-        if not target.is_dir():  # else somebody was faster, and theirs is as good
+        if not target.is_dir():  # somebody else was faster, and theirs is as good
             raise
 
 
@@ -340,16 +271,6 @@ def _hold_mark(mark: Path, *, shared: bool) -> int | bool | None:
         except OSError:
             return None
     try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        return False if isinstance(error, BlockingIOError) else None
-    if os.fstat(fd).st_nlink == 0:
-        os.close(fd)
-        return False
-    return fd
-
-
-def _distribution_name(dist_info: Path) -> str:
-    name = dist_info.name.removesuffix(".dist-info").rpartition("-")[0]
-    return name.lower().replace("_", "-")
+        return fd if lock_descriptor(fd, shared=shared) else False
+    except OSError:
+        return None

@@ -10,16 +10,25 @@ from typing import Any
 
 import pytest
 
-from poetry_plugin_safe_install.lock_modes import first_mode
-from poetry_plugin_safe_install.lock_modes import lasting_mode
 from poetry_plugin_safe_install.locks.backend import Backend
 from poetry_plugin_safe_install.locks.backend import decide
 from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.needs import BUILD
+from poetry_plugin_safe_install.needs import ENVIRONMENT
+from poetry_plugin_safe_install.needs import PROJECT
+from poetry_plugin_safe_install.needs import Facts
 from poetry_plugin_safe_install.needs import Need
-from poetry_plugin_safe_install.needs import need_of
+from poetry_plugin_safe_install.needs import Row
+from poetry_plugin_safe_install.needs import lock_plan
+from poetry_plugin_safe_install.needs import mode_while_activating
+from poetry_plugin_safe_install.needs import mode_while_running
+from poetry_plugin_safe_install.needs import row_of
 
 
 EXCLUSIVE, SHARED = Mode.EXCLUSIVE, Mode.SHARED
+
+COMMANDS = ("install", "add", "lock", "env use", "source add", "build", "run", "show")
+"""A command for each row of the table."""
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ EXCLUSIVE, SHARED = Mode.EXCLUSIVE, Mode.SHARED
     ],
 )
 def test_what_a_command_needs(words: str, need: Need) -> None:
-    assert need_of(words.split()) is need
+    assert row_of(words.split()).need is need
 
 
 @pytest.mark.parametrize(
@@ -74,10 +83,13 @@ def test_what_a_command_needs(words: str, need: Need) -> None:
         (Need.PLUGINS, "command", True, True, None),
     ],
 )
-def test_first_mode(
+def test_mode_while_activating(
     need: Need, scope: str, others: bool, must_publish: bool, mode: Mode | None
 ) -> None:
-    assert first_mode(need, scope, others=others, must_publish=must_publish) is mode
+    assert (
+        mode_while_activating(need, scope, others=others, must_publish=must_publish)
+        is mode
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,10 +105,10 @@ def test_first_mode(
         (Need.PLUGINS, "auto", True, None),
     ],
 )
-def test_lasting_mode(
+def test_mode_while_running(
     need: Need, scope: str, rewriters: bool, mode: Mode | None
 ) -> None:
-    assert lasting_mode(need, scope, rewriters=rewriters) is mode
+    assert mode_while_running(need, scope, rewriters=rewriters) is mode
 
 
 @pytest.mark.parametrize(
@@ -157,47 +169,45 @@ def test_backend(found: dict[str, Any], backend: Backend) -> None:
     assert choice.why
 
 
-# A model of the protocol: every interleaving of three commands is looked at.
+# A model of the protocol: every interleaving of three commands is looked at. What a
+# command does next is the next step of its lock plan.
 
-Step = tuple[str, str, Mode | None]
-"""What a command does next: which lock it wants, and how; ``None`` lets go of it."""
+Step = tuple[str, Mode | None]
+"""Which lock a command wants next, and how; ``None`` releases it."""
 
-
-def take(lock: str, mode: Mode | None) -> Step:
-    return ("take", lock, mode)
-
-
-def program(
-    need: Need, scope: str, others: bool, publish: bool, create: bool, builds: bool
-) -> tuple[Step, ...]:
-    """The locks of one command in the order of ``ProtectedCommand``'s chapters."""
-    first = first_mode(need, scope, others=others, must_publish=publish)
-    last = lasting_mode(need, scope, rewriters=others)
-    steps = [take("project", first)]
-    if last is not first:
-        steps += [take("project", None), take("project", last)]
-    if create and last is SHARED:
-        steps += [take("project", None), take("project", EXCLUSIVE)]
-        steps += [take("project", None), take("project", last)]
-    if need is Need.RUN:
-        return (*steps, take("project", None))
-    if need in (Need.INSTALL, Need.WRITE):
-        steps += [take("environment", EXCLUSIVE)]
-    if builds:
-        for tree in ("build-a", "build-b"):
-            steps += [take(tree, EXCLUSIVE), take(tree, None)]
-    return (*steps, take("environment", None), take("project", None))
+TREES = ("build of a", "build of b")
+RESOURCES = (PROJECT, ENVIRONMENT, *TREES)
 
 
-PROGRAMS = sorted(
-    {
-        program(need, scope, *rest)
-        for need in (Need.INSTALL, Need.WRITE, Need.BUILD, Need.RUN)
+def program(row: Row, scope: str, facts: Facts) -> tuple[Step, ...]:
+    """The plan of one command, which builds in two source trees if it builds at all."""
+    plan = lock_plan(row, scope, facts)
+    steps: list[Step] = []
+    for _, resource, mode in plan:
+        if resource != BUILD:
+            steps.append((resource, mode))
+    at = next((i for i, step in enumerate(plan) if step[1] == BUILD), len(steps))
+    backend = [mode for _, resource, mode in plan if resource == BUILD]
+    builds = [(tree, mode) for tree in TREES for mode in backend]
+    return (*steps[:at], *builds, *steps[at:])
+
+
+def every_plan() -> set[tuple[Step, ...]]:
+    return {
+        program(
+            row,
+            scope,
+            Facts(
+                others=others,
+                must_publish=publish,
+                rewriters=others,
+                must_create=create,
+            ),
+        )
+        for row in {row_of(words.split()) for words in COMMANDS}
         for scope in ("auto", "command", "phase")
-        for rest in itertools.product((True, False), repeat=4)
-    },
-    key=repr,
-)
+        for others, publish, create in itertools.product((True, False), repeat=3)
+    }
 
 
 @dataclass(frozen=True)
@@ -205,13 +215,13 @@ class State:
     at: tuple[int, ...]
     """How far each command has come."""
     dead: tuple[bool, ...]
-    """Killed: the kernel has let go for it."""
+    """Killed: the kernel has released its locks."""
 
     def holds(self, programs: tuple[tuple[Step, ...], ...]) -> list[dict[str, Mode]]:
         found = []
         for steps, at, dead in zip(programs, self.at, self.dead, strict=True):
             held: dict[str, Mode] = {}
-            for _, lock, mode in () if dead else steps[:at]:
+            for lock, mode in () if dead else steps[:at]:
                 if mode:
                     held[lock] = mode
                 else:
@@ -226,7 +236,7 @@ def successors(state: State, programs: tuple[tuple[Step, ...], ...]) -> list[Sta
     for index, steps in enumerate(programs):
         if state.dead[index] or state.at[index] == len(steps):
             continue
-        _, lock, mode = steps[state.at[index]]
+        lock, mode = steps[state.at[index]]
         others = [
             held[lock] for i, held in enumerate(holds) if i != index and lock in held
         ]
@@ -247,7 +257,7 @@ def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
     problems = set()
     while waiting:
         state = waiting.pop()
-        for lock in ("project", "environment", "build-a", "build-b"):
+        for lock in RESOURCES:
             modes = [held[lock] for held in state.holds(programs) if lock in held]
             if EXCLUSIVE in modes and len(modes) > 1:
                 problems.add("a writer is not alone")
@@ -267,14 +277,26 @@ def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
 
 
 @pytest.mark.parametrize("commands", [2, 3])
-def test_model_nobody_waits_for_ever_and_writers_are_alone(commands: int) -> None:
-    for programs in itertools.combinations_with_replacement(PROGRAMS, commands):
+def test_model_nobody_waits_indefinitely_and_writers_are_alone(commands: int) -> None:
+    plans = sorted(every_plan(), key=repr)
+    for programs in itertools.combinations_with_replacement(plans, commands):
         assert not explore(programs, kill=commands == 2), programs
 
 
 def test_model_sees_what_is_wrong() -> None:
     """Asking in another order, or for more while holding, is found to be a deadlock."""
-    first = (take("project", EXCLUSIVE), take("environment", EXCLUSIVE))
+    first = ((PROJECT, EXCLUSIVE), (ENVIRONMENT, EXCLUSIVE))
     assert explore((first, first[::-1]), kill=False) == {"everybody waits"}
-    upgrade = (take("project", SHARED), take("project", EXCLUSIVE))
+    upgrade = ((PROJECT, SHARED), (PROJECT, EXCLUSIVE))
     assert "everybody waits" in explore((upgrade, upgrade), kill=False)
+
+
+def test_every_plan_releases_what_it_takes() -> None:
+    for steps in every_plan():
+        held: dict[str, Mode] = {}
+        for lock, mode in steps:
+            if mode is None:
+                held.pop(lock, None)
+            else:
+                held[lock] = mode
+        assert not held, steps

@@ -1,0 +1,69 @@
+"""``--check`` and ``--show-config`` as a command that holds and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cleo.io.outputs.output import Verbosity
+
+from poetry_plugin_safe_install.check.collect import Briefing
+from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
+from poetry_plugin_safe_install.settings import read_project_file
+
+
+if TYPE_CHECKING:
+    from cleo.events.console_command_event import ConsoleCommandEvent
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.settings import Settings
+    from poetry_plugin_safe_install.store import Store
+
+
+class ReadOnlyCommand(Protection):
+    """Loads the plugins that an install would load, and hands over what it knows."""
+
+    def __init__(
+        self,
+        command: StartingCommand,
+        settings: Settings,
+        store: Store,
+        failure: SafeInstallError | None,
+    ) -> None:
+        """
+        :param failure: why an install would not even start: mostly a bad setting.
+        """
+        assert command.project is not None
+        self._command = command
+        self._pyproject = command.project
+        self._settings = settings
+        self._store = store
+        self._failure = failure
+        self._requires = read_project_file(command.project).requires_plugins or {}
+        self._plugins = ProjectPlugins(command, store)
+
+    def plugins_loaded(self) -> Protection:
+        if self._command.option("format") == "json":
+            # The JSON is all that goes to stdout, with -v too.
+            self._command.io.output.set_verbosity(Verbosity.QUIET)
+        if self._failure is None and self._settings.enabled:
+            try:
+                self._plugins.load_untouched(self._requires)
+            except SafeInstallError as error:
+                self._failure = error
+        if self._failure:
+            self._command.activate_no_other()
+        return self
+
+    def command_starts(self, event: ConsoleCommandEvent) -> None:
+        event.command.briefing = Briefing(  # type: ignore[attr-defined]
+            self._pyproject,
+            self._requires,
+            self._settings,
+            self._failure,
+            self._store,
+            self._plugins,
+        )
+        # Poetry would create the environment, other plugins rewrite the project.
+        event.stop_propagation()

@@ -1,0 +1,180 @@
+"""What one command holds, and how it gets more: the steps of its lock plan."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import acquire
+from poetry_plugin_safe_install.locks.lock import try_acquire
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.locks.lock import HeldLock
+    from poetry_plugin_safe_install.locks.lock import Mode
+    from poetry_plugin_safe_install.locks.lock import WaitReport
+    from poetry_plugin_safe_install.store import Store
+
+    Step = tuple[str, str, Mode | None]
+    """When (a moment of the command), which resource, and how it is held from then on;
+    ``None`` releases it."""
+
+
+def project_lock(store: Store, project: Path, backend: str) -> Lock:
+    """
+    :param project: the directory of pyproject.toml.
+    :param backend: the setting ``lock-backend``.
+    """
+    return Lock(store.project_lock, f"the project {project}", store.path, backend)
+
+
+class Session:
+    """The locks of one command, by the name of the resource that they guard."""
+
+    def __init__(
+        self,
+        io: IO,
+        command: str,
+        timeout: float | None,
+        waited: Callable[[float, str], None],
+    ) -> None:
+        """
+        :param command: the command as the user typed it, for those who wait for it.
+        :param timeout: seconds to wait for a lock at most; ``None`` without limit.
+        :param waited: told of each wait: the seconds, and who held the lock.
+        """
+        self._io = io
+        self._command = command
+        self._timeout = timeout
+        self._waited = waited
+        self._held: dict[str, HeldLock] = {}
+        self._modes: dict[str, Mode] = {}
+        """How each resource is held, also where its lock cannot be taken."""
+
+    def mode(self, resource: str) -> Mode | None:
+        """How the command treats a resource: as if it held the lock, if it has none."""
+        return self._modes.get(resource)
+
+    def is_locked(self, resource: str) -> bool:
+        """Whether the lock is really held."""
+        return resource in self._held
+
+    def walk(
+        self, steps: Iterable[Step], moment: str, lock_of: Callable[[str], Lock]
+    ) -> bool:
+        """Take the steps of a lock plan that belong to a moment of the command.
+
+        :param lock_of: the lock that guards a resource, once it is needed.
+        :return: whether a lock was taken, so that what it guards may have changed.
+        :raises LockTimeoutError: naming the holder and how to wait longer.
+        """
+        taken = False
+        for when, resource, mode in steps:
+            if when != moment or mode is self.mode(resource):
+                continue
+            self.release(resource)
+            if mode is not None:
+                self._take(resource, lock_of, mode)
+                taken = True
+        return taken
+
+    def try_now(self, lock: Lock, mode: Mode) -> HeldLock | None:
+        """A lock beside the plan, if it is free this moment; the caller releases it.
+
+        :raises LockUnavailableError: if it cannot be taken here at all.
+        """
+        return try_acquire(lock, mode, self._command)
+
+    @contextmanager
+    def between(
+        self,
+        steps: Iterable[Step],
+        start: str,
+        end: str,
+        lock: Lock,
+        report: WaitReport,
+    ) -> Iterator[None]:
+        """Take the steps of two moments around something that a thread does.
+
+        :raises LockUnavailableError: if the lock cannot be taken here at all.
+        """
+        held = {
+            resource: self.wait_for(lock, mode, report)
+            for when, resource, mode in steps
+            if when == start and mode is not None
+        }
+        try:
+            yield
+        finally:
+            for when, resource, _ in steps:
+                if when == end:
+                    held.pop(resource).release()
+
+    @contextmanager
+    def beside_plan(self, lock: Lock, mode: Mode) -> Iterator[HeldLock]:
+        """Hold a lock of something that turned up on the way; waits for it.
+
+        :raises LockUnavailableError: if it cannot be taken here at all.
+        """
+        held = self._acquire(lock, mode)
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def wait_for(self, lock: Lock, mode: Mode, report: WaitReport) -> HeldLock:
+        """Take a lock from any thread, with a report of the caller's.
+
+        :raises LockUnavailableError: if it cannot be taken here at all.
+        """
+        timeout = self._timeout
+        return acquire(lock, mode, self._command, timeout=timeout, report=report)[0]
+
+    def release(self, resource: str) -> None:
+        self._modes.pop(resource, None)
+        if held := self._held.pop(resource, None):
+            held.release()
+
+    def release_all(self) -> None:
+        """Release in the reverse order of the plan."""
+        for resource in reversed([*self._modes]):
+            self.release(resource)
+
+    def _take(self, resource: str, lock_of: Callable[[str], Lock], mode: Mode) -> None:
+        try:
+            self._held[resource] = self._acquire(lock_of(resource), mode)
+        except (OSError, LockUnavailableError) as error:
+            self._warn(error)
+        self._modes[resource] = mode
+
+    def _acquire(self, lock: Lock, mode: Mode) -> HeldLock:
+        if held := try_acquire(lock, mode, self._command):
+            return held
+        from poetry_plugin_safe_install.locks.waiting import waiting
+
+        with waiting(self._io, lock.guards) as message:
+            held, waited = acquire(
+                lock,
+                mode,
+                self._command,
+                timeout=self._timeout,
+                report=message,
+            )
+        self._waited(waited, message.waited_for)
+        return held
+
+    def _warn(self, error: Exception) -> None:
+        """The lock cannot be taken here; Poetry runs without it."""
+        self._io.write_error_line(
+            f"<warning>{error} poetry-plugin-safe-install cannot keep other commands"
+            " away.</warning>"
+        )
