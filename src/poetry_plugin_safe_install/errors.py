@@ -24,11 +24,11 @@ class SafeInstallError(CleoUserError):
 
 
 class LockTimeoutError(SafeInstallError):
-    """A lock was not to be had within the time the user allows."""
+    """A lock could not be taken within the time the user allows."""
 
 
 class LockUnavailableError(SafeInstallError):
-    """A lock cannot be had here at all, whoever else wants it.
+    """A lock cannot be taken here at all, whether or not somebody else wants it.
 
     ``errno`` is what the system answered, 0 if it was not asked.
     """
@@ -47,7 +47,7 @@ class SelfChangeRefusedError(SafeInstallError):
 
 
 class TempDirectoryError(SafeInstallError):
-    """No temporary directory is fit for isolated builds."""
+    """No temporary directory is usable for isolated builds."""
 
 
 class ExternallyManagedError(SafeInstallError):

@@ -37,7 +37,7 @@ class Store:
         """
         :param why_elsewhere: why it is not in the project, where it cannot be.
         :param is_mistake: whether that is something the user did not intend, and should
-            be told of.
+            be told.
         :param lock_directory: where the locks are, if not in ``path``: whoever can read
             a lock can share it.
         """
@@ -57,10 +57,10 @@ class Store:
 
 
 def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
-    """The store that exists, or else would be made. Creates nothing.
+    """The store that exists, or the one that would be created. Creates nothing.
 
     :param project: the directory of pyproject.toml.
-    :param cache_directory: Poetry's; asked for only where the project will not do.
+    :param cache_directory: Poetry's; called only where the project cannot hold it.
     """
     inside = project / DIRECTORY / NAME
     obstacle = _obstacle(inside)
@@ -79,7 +79,7 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
 
 
 def make_store(store: Store) -> None:
-    """Make the store; git shall not see it."""
+    """Create the store; git ignores it."""
     if store.path.is_dir():
         return
     make_directory(store.path)

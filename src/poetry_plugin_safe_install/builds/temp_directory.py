@@ -359,7 +359,7 @@ def prepared(setting: str, environment: Any, store: Path, io: IO) -> Iterator[No
         with ExitStack() as stack:
             _apply(decision, stack)
             undo = stack.pop_all()
-    except Exception as error:  # then Poetry shall do as it would without this plugin
+    except Exception as error:  # Poetry then behaves as without this plugin
         decision, undo = Decision(f"nothing is changed: {error}"), ExitStack()
     if io.is_verbose():
         io.write_error_line(f"{DISTRIBUTION}: isolated builds: {decision.text}")

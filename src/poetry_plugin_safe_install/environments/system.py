@@ -1,4 +1,4 @@
-"""Warnings for a command that installs into a Python that is no virtual environment."""
+"""Warnings for a command that installs into a Python that is not a virtual environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKER = "EXTERNALLY-MANAGED"
 def watch(
     target: TargetEnvironment, externally_managed: str, environ: Mapping[str, str]
 ) -> SystemEnvironment:
-    """Watch an environment that is no virtual one.
+    """Watch an environment that is not virtual.
 
     :param externally_managed: the setting of that name.
     :raises ExternallyManagedError: if nothing may be installed there.
@@ -83,7 +83,7 @@ class SystemEnvironment:
 class Script(NamedTuple):
     name: str
     modified: int
-    """Nanoseconds: a script written anew is another."""
+    """Nanoseconds: a script that is written again is another."""
 
 
 def scripts_in(directory: Path) -> set[Script]:

@@ -85,8 +85,8 @@ class ProjectPlugins:
     def load(self, requires: dict[str, Any]) -> bool:
         """Put a set in the place of what Poetry found, and load all plugins again.
 
-        The exact set, else the newest of this interpreter (Poetry too uses an outdated
-        cache), else what Poetry itself has loaded stands.
+        The exact set, otherwise the newest of this interpreter (Poetry too uses an
+        outdated cache), otherwise what Poetry itself has loaded stays.
 
         :return: whether there was one.
         """

@@ -73,7 +73,7 @@ def set_name(requires_plugins: dict[str, Any], installed: Iterable[str]) -> str:
 
 
 def installed_names(paths: Iterable[str]) -> set[str]:
-    """The metadata directories beneath these entries of ``sys.path``.
+    """The metadata directories under these entries of ``sys.path``.
 
     Their names hold all that is wanted, so nothing is opened:
     ``importlib.metadata`` would read a file per package.
