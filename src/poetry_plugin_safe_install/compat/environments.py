@@ -44,11 +44,11 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     """
     from poetry.utils.env import EnvManager
 
-    class MustCreateError(Exception):
-        pass
+    class MustCreate(BaseException):
+        """Passes through all that handles errors, a patch of our own included."""
 
     def must_create(*args: Any, **kwargs: Any) -> None:
-        raise MustCreateError
+        raise MustCreate
 
     said = _Kept(io)
     manager = EnvManager(poetry, io=said)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     manager.remove_venv = must_create  # type: ignore[method-assign]
     try:
         environment = manager.create_venv()
-    except MustCreateError:
+    except MustCreate:
         return None
     said.say()
     return environment
