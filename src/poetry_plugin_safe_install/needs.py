@@ -48,35 +48,49 @@ class Row:
 
     :param changes: the command creates an environment or changes what is in it.
     :param builds: the command may build a distribution.
+    :param caches: the command may ask an index or change Poetry's caches, which belong
+        to the machine: also where there is no project.
     """
 
     def __init__(
-        self, need: Need, *, changes: bool = False, builds: bool = False
+        self,
+        need: Need,
+        *,
+        changes: bool = False,
+        builds: bool = False,
+        caches: bool = True,
     ) -> None:
         self.need = need
         self.changes = changes
         self.builds = builds
+        self.caches = caches
 
 
-_NOTHING = Row(Need.NOTHING)
+_NOTHING = Row(Need.NOTHING, caches=False)
+_CACHES = Row(Need.NOTHING)
 _INSTALL = Row(Need.INSTALL, changes=True, builds=True)
-_WRITE = Row(Need.WRITE)
-_WRITE_BOTH = Row(Need.WRITE, changes=True)
+_WRITE = Row(Need.WRITE, caches=False)
+_WRITE_BOTH = Row(Need.WRITE, changes=True, caches=False)
 _WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
 _BUILD = Row(Need.BUILD, builds=True)
 _PLUGINS = Row(Need.PLUGINS)
+_PLUGINS_ONLY = Row(Need.PLUGINS, caches=False)
 
 _TABLE: dict[tuple[str, ...], Row] = {
     ("--version",): _NOTHING,
     ("about",): _NOTHING,
-    ("cache",): _NOTHING,
+    ("cache",): _CACHES,
+    ("check",): _PLUGINS_ONLY,
     ("config",): _NOTHING,
-    ("init",): _NOTHING,
-    ("new",): _NOTHING,
+    ("env",): _PLUGINS_ONLY,
+    ("help",): _PLUGINS_ONLY,
+    ("init",): _CACHES,
+    ("list",): _PLUGINS_ONLY,
+    ("new",): _CACHES,
     ("python",): _NOTHING,
-    ("search",): _NOTHING,
-    ("self",): _NOTHING,
-    ("run",): Row(Need.RUN),
+    ("search",): _CACHES,
+    ("self",): _CACHES,
+    ("run",): Row(Need.RUN, caches=False),
     ("install",): _INSTALL,
     ("safe-install",): _INSTALL,
     ("sync",): _INSTALL,
@@ -86,6 +100,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("lock",): Row(Need.WRITE, builds=True),
     ("env", "remove"): _WRITE_BOTH,
     ("env", "use"): _WRITE_BOTH,
+    ("source",): _PLUGINS_ONLY,
     ("source", "add"): _WRITE,
     ("source", "remove"): _WRITE,
     ("build",): _BUILD,
@@ -105,9 +120,9 @@ def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
     project's plugins and no more.
     """
     if words[:1] == ["safe-install"] and not READ_ONLY_OPTIONS.isdisjoint(options):
-        return Row(Need.CHECK)
+        return Row(Need.CHECK, caches=False)
     if words[:1] == ["version"]:
-        return _WRITE if len(words) > 1 else _PLUGINS
+        return _WRITE if len(words) > 1 else _PLUGINS_ONLY
     for length in (2, 1):
         if row := _TABLE.get(tuple(words[:length])):
             return row

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.compat.activation import Protection
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.needs import Row
 
 
 class SafeInstallPlugin(ApplicationPlugin):
@@ -31,10 +32,21 @@ class SafeInstallPlugin(ApplicationPlugin):
 
 
 def _protect(command: StartingCommand) -> Protection | None:
-    from poetry_plugin_safe_install.needs import Need
     from poetry_plugin_safe_install.needs import row_of
 
     row = row_of(command.words, command.options)
+    protection = _protect_project(command, row)
+    if not row.caches:
+        return protection
+
+    from poetry_plugin_safe_install.caches.protection import protect_caches
+
+    return protect_caches(command, protection)
+
+
+def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
+    from poetry_plugin_safe_install.needs import Need
+
     if row.need is Need.NOTHING or command.project is None:
         return None
 

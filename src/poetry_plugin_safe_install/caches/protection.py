@@ -1,0 +1,59 @@
+"""The caches of the machine during one command, whether it has a project or not."""
+
+from __future__ import annotations
+
+import os
+
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.caches import http
+from poetry_plugin_safe_install.caches.files import remove_tree
+from poetry_plugin_safe_install.caches.files import replacing
+from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.caches import HTTP_CACHE
+from poetry_plugin_safe_install.compat.caches import RELEASE_CACHE
+from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.settings import read_project_file
+from poetry_plugin_safe_install.settings import resolve
+
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+
+
+def protect_caches(
+    command: StartingCommand, protection: Protection | None
+) -> Protection | None:
+    """Protect the caches until the command ends, unless the user does not want that.
+
+    :param protection: that of the command's project, if it has one.
+    :return: what protects the command.
+    """
+    if protection is None and not _is_enabled(command):
+        return None
+    command.patch(HTTP_CACHE, http)
+    command.patch(RELEASE_CACHE, ReleaseFiles())
+    return protection or Protection()
+
+
+def _is_enabled(command: StartingCommand) -> bool:
+    try:
+        project = command.project
+        section = read_project_file(project).section if project else {}
+        return resolve({}, os.environ, section).enabled
+    except SafeInstallError:  # told by the commands that it concerns
+        return True
+
+
+class ReleaseFiles:
+    """The files that Poetry keeps what it knows of releases in."""
+
+    def replacing(self, path: Path) -> AbstractContextManager[Path]:
+        return replacing(path)
+
+    def remove_all(self, directory: Path) -> None:
+        remove_tree(directory, cache_directory() / "safe-install" / "trash")
