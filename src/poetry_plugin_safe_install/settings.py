@@ -205,41 +205,55 @@ def resolve(
         message names the option, variable or file.
     """
     table = f"[tool.{SECTION}] in {file_name}"
-    if not isinstance(section, dict):
-        raise SettingError(f"{table} must be a table of settings.")
-    variables = {setting.variable: setting for setting in SETTINGS}
-    for key in section:
-        if key not in _BY_KEY:
-            raise _unknown(f'Unknown setting "{key}" of {table}.', key, list(_BY_KEY))
-    for name in environ:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in variables:
-            raise _unknown(
-                f"Unknown environment variable {name}.", name, list(variables)
-            )
-
+    _refuse_unknown(section, environ, table)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
         key = setting.key
-        if options.get(key) is not None:
-            given, source = options[key], f"option --{key}"
-        elif environ.get(setting.variable):
-            given = environ[setting.variable]
-            source = f"environment variable {setting.variable}"
-        elif key in section:
-            given, source = section[key], table
-        else:
+        found = _given(setting, options, environ, section, table)
+        if found is None:
             values[key], sources[key] = setting.default, DEFAULT
             continue
+        given, sources[key] = found
         try:
             values[key] = setting.parse(given)
         except ValueError:
-            place = f"setting {key} of {table}" if source == table else source
+            place = sources[key]
+            place = f"setting {key} of {table}" if place == table else place
             raise SettingError(
                 f"The {place} must be {setting.allowed}, but is {_shown(given)}."
             ) from None
-        sources[key] = source
     return Settings(values, sources)
+
+
+def _refuse_unknown(section: Any, environ: Mapping[str, str], table: str) -> None:
+    if not isinstance(section, dict):
+        raise SettingError(f"{table} must be a table of settings.")
+    for key in section:
+        if key not in _BY_KEY:
+            raise _unknown(f'Unknown setting "{key}" of {table}.', key, list(_BY_KEY))
+    variables = [setting.variable for setting in SETTINGS]
+    for name in environ:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in variables:
+            raise _unknown(f"Unknown environment variable {name}.", name, variables)
+
+
+def _given(
+    setting: Setting,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    section: Mapping[str, Any],
+    table: str,
+) -> tuple[Any, str] | None:
+    """What was set, and where; the first one that is set wins."""
+    if options.get(setting.key) is not None:
+        return options[setting.key], f"option --{setting.key}"
+    if environ.get(setting.variable):
+        source = f"environment variable {setting.variable}"
+        return environ[setting.variable], source
+    if setting.key in section:
+        return section[setting.key], table
+    return None
 
 
 class ProjectFile:
