@@ -52,3 +52,7 @@ class TempDirectoryError(SafeInstallError):
 
 class ExternallyManagedError(SafeInstallError):
     """The command would install into a Python that the system manages (PEP 668)."""
+
+
+class EnvironmentChangeError(SafeInstallError):
+    """A package could not be installed or removed as a whole."""

@@ -31,6 +31,7 @@ from typing import Any
 
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import give_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.compat.environments import watch_environments
@@ -42,6 +43,7 @@ from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.session import Session
 from poetry_plugin_safe_install.locks.session import project_lock
+from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
 from poetry_plugin_safe_install.needs import Need
 from poetry_plugin_safe_install.settings import SETTINGS
@@ -261,7 +263,20 @@ class ProtectedCommand(Protection):
             if environment is None:
                 environment = self._create_environment(event)
             give_environment(event, environment)
-            self._walk(needs.FOUND, lambda _: self._environment.lock_of(environment))
+            self._lock_environment(environment)
+
+    def _lock_environment(self, environment: Any) -> None:
+        lock = self._environment.lock_of(environment)
+        taken = self._walk(needs.FOUND, lambda _: lock)
+        if taken and self._has_environment_alone:
+            from poetry_plugin_safe_install.environments import changes
+
+            changes.repair(environment, lock, self._command.io.write_error_line)
+
+    @property
+    def _has_environment_alone(self) -> bool:
+        is_alone = self._session.mode(ENVIRONMENT) is Mode.EXCLUSIVE
+        return is_alone and self._session.is_locked(ENVIRONMENT)
 
     def _create_environment(self, event: ConsoleCommandEvent) -> Any:
         self._facts.must_create = True
@@ -279,6 +294,10 @@ class ProtectedCommand(Protection):
         if needs.row_of(str(event.command.name).split()).builds:
             self._prepare_builds(event)
         self._share_builds()
+        if self._has_environment_alone:
+            from poetry_plugin_safe_install.environments import changes
+
+            changes.protect(self._command, environment_of(event))
         if self._row.changes:
             from poetry_plugin_safe_install.compat.operations import guard_environment
 
@@ -286,7 +305,6 @@ class ProtectedCommand(Protection):
 
     def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
         from poetry_plugin_safe_install.builds.temp_directory import prepared
-        from poetry_plugin_safe_install.compat.environments import environment_of
 
         environment = environment_of(event)
         if environment is None:  # ``publish``: it has ``build`` do that

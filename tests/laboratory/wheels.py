@@ -39,8 +39,11 @@ class Distribution:
         lines += [f"Requires-Dist: {requirement}" for requirement in self.requires]
         return "\n".join(lines) + "\n"
 
-    def wheel(self, directory: Path) -> Path:
-        """Write the wheel into a directory."""
+    def wheel(self, directory: Path, *, metadata_first: bool = False) -> Path:
+        """Write the wheel into a directory.
+
+        :param metadata_first: before all other files, and not after them.
+        """
         info = f"{self._stem}.dist-info"
         contents = dict(self.files)
         contents[f"{info}/METADATA"] = self.metadata
@@ -55,6 +58,9 @@ class Distribution:
             for name, text in contents.items()
         ]
         contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
+        if metadata_first:
+            metadata = f"{info}/METADATA"
+            contents = {metadata: contents.pop(metadata), **contents}
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self._stem}-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:

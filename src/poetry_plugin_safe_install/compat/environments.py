@@ -149,6 +149,28 @@ def create_environment(poetry: Poetry, io: IO) -> Any:
     return EnvManager(poetry, io=io).create_venv()
 
 
+class InstallDirectories:
+    """The directories of an environment that packages are installed into.
+
+    :param roots: all that installing knows: scripts, headers, data and so on.
+    """
+
+    def __init__(self, prefix: str, sites: list[str], roots: list[str]) -> None:
+        self.prefix = prefix
+        self.sites = sites
+        self.roots = roots
+
+
+@ENVIRONMENTS.uses(
+    "poetry.utils.env", "Env.purelib", "Env.platlib", "Env.fallbacks", "Env.paths"
+)
+def install_directories(environment: Any) -> InstallDirectories:
+    """``Env.paths`` has directories by scheme, and a list of those to fall back to."""
+    sites = [environment.purelib, environment.platlib, *environment.fallbacks]
+    roots = [path for path in environment.paths.values() if isinstance(path, str)]
+    return InstallDirectories(str(environment.path), [*map(str, sites)], roots)
+
+
 @ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")
 def wants_environment(event: ConsoleCommandEvent) -> bool:
     """Whether Poetry is about to look for the project's environment.

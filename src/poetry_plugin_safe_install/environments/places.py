@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
+JOURNALS = ".poetry-safe-install"
+"""The directory in site-packages that is there while something is changed."""
+
 
 def lock_path(
     prefix: Path,

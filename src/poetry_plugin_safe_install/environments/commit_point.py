@@ -1,0 +1,278 @@
+"""A package counts as installed only when it is.
+
+Its dist-info is made out of sight, in the directory of its journal, and renamed into
+site-packages after every other file; when the package is removed, it is renamed out
+before any other file. So whoever looks (Poetry, pip, uv, ``importlib.metadata``) sees
+either the whole package or none, whenever a process is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+
+from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.compat.installs import PROJECT
+from poetry_plugin_safe_install.environments import journal
+from poetry_plugin_safe_install.environments.places import JOURNALS
+from poetry_plugin_safe_install.environments.removal import RealPaths
+from poetry_plugin_safe_install.environments.removal import committed
+from poetry_plugin_safe_install.environments.removal import named_in
+from poetry_plugin_safe_install.environments.repair import finish_removal
+from poetry_plugin_safe_install.environments.repair import undo_installation
+from poetry_plugin_safe_install.errors import EnvironmentChangeError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from collections.abc import Iterator
+
+    from poetry_plugin_safe_install.environments.journal import Change
+    from poetry_plugin_safe_install.environments.removal import Places
+
+
+class CommitPoint:
+    """How packages are installed and removed in one environment."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._lock = threading.Lock()
+        self._targets: dict[str, set[str]] = {}
+        """What is being written by the threads of this process, by operation."""
+
+    def concerns(self, site: str) -> bool:
+        """Whether a site-packages is one of the environment's."""
+        return os.path.realpath(site) in self._places.sites
+
+    def install(
+        self, site: str, package: str, job: str, files: Collection[str]
+    ) -> Installation:
+        """Begin to install a package.
+
+        :param files: the paths that are going to be written, without its dist-info.
+        :raises EnvironmentChangeError: if its journal cannot be written.
+        """
+        try:
+            change = journal.begin(site, package, job)
+            return Installation(self, change, files)
+        except OSError as error:
+            raise EnvironmentChangeError(f"{package}: {error}") from error
+
+    def remove(
+        self, dist_info: str, package: str, job: str, trees: Collection[str]
+    ) -> bool:
+        """Remove an installed package, its dist-info first.
+
+        :param trees: directories that go with it.
+        :return: whether it was done; it is not where something else than this plugin
+            has to decide what is removed.
+        :raises EnvironmentChangeError: if something cannot be removed.
+        """
+        dist_info = os.path.abspath(dist_info)
+        if not self._can_remove(dist_info):
+            return False
+        site = os.path.dirname(dist_info)
+        try:
+            change = journal.begin(site, package, job)
+            change = replace(
+                change,
+                removes=True,
+                trees=tuple(os.path.relpath(tree, site) for tree in trees),
+            )
+            journal.write(change)
+        except OSError:
+            return False
+        try:
+            change = _take_out(change, dist_info)
+        except OSError:
+            journal.close(change)
+            return False
+        # Reading every RECORD takes time, and the project shares no file with others.
+        kept = frozenset() if job == PROJECT else self._kept(change)
+        with _told(change):
+            finish_removal(change, self._places, kept)
+        return True
+
+    def close(self) -> None:
+        """Leave nothing behind that says nothing."""
+        journal.sweep(self._places.sites)
+
+    def _can_remove(self, dist_info: str) -> bool:
+        """Whether there is a RECORD, and every directory it names can be written."""
+        site = os.path.dirname(dist_info)
+        real = RealPaths()
+        if not dist_info.endswith(".dist-info"):
+            return False
+        if not real(dist_info, "").startswith(self._places.prefix + os.sep):
+            return False
+        try:
+            names = list(named_in(os.path.join(dist_info, "RECORD")))
+        except (OSError, ValueError):
+            return False
+        directories = {os.path.dirname(real(site, name)) for name in names}
+        return bool(names) and all(
+            os.access(directory, os.W_OK | os.X_OK) or not os.path.isdir(directory)
+            for directory in directories
+            if self._places.hold(directory + os.sep)
+        )
+
+    def start(self, key: str, targets: set[str]) -> set[str]:
+        """Note what an operation writes; return what the others write."""
+        with self._lock:
+            others = self._others(key)
+            self._targets[key] = targets
+            return others
+
+    def end(self, key: str) -> None:
+        with self._lock:
+            self._targets.pop(key, None)
+
+    def undo(self, change: Change) -> None:
+        undo_installation(change, self._places, self._kept(change))
+        self.end(change.key)
+
+    def _kept(self, change: Change) -> set[str]:
+        """The files of what is installed, and of what other threads are installing."""
+        with self._lock:
+            others = self._others(change.key)
+        return committed(self._places.sites, RealPaths()) | others
+
+    def _others(self, key: str) -> set[str]:
+        return {
+            path
+            for other, targets in self._targets.items()
+            if other != key
+            for path in targets
+        }
+
+
+class Installation:
+    """One package that is being written."""
+
+    def __init__(
+        self, changes: CommitPoint, change: Change, paths: Collection[str]
+    ) -> None:
+        self._changes = changes
+        self._change = change
+        self._real = RealPaths()
+        self._paths = set(paths)
+        self._write_journal()
+
+    @property
+    def staging(self) -> str:
+        """Where the dist-info is made, relative to site-packages."""
+        return f"{JOURNALS}/{self._change.key}"
+
+    @property
+    def site(self) -> str:
+        return self._change.site
+
+    @property
+    def temporary(self) -> str:
+        """The name under which a file is written that replaces another one."""
+        return self._change.temporary
+
+    @property
+    def dist_info(self) -> str | None:
+        """The dist-info that is being made, if it has been begun."""
+        return self._change.dist_info
+
+    def writes(self, path: str) -> None:
+        """A file is about to be written; the journal names it, if it does not yet."""
+        if path not in self._paths:
+            self._paths.add(path)
+            with _told(self._change):
+                self._write_journal()
+
+    def replace(self, temporary: str, path: str) -> None:
+        with _told(self._change):
+            os.replace(temporary, path)
+
+    def commit(self) -> None:
+        """Have the package installed from now on.
+
+        What lies in the way is a dist-info that Poetry did not take for one.
+        """
+        made = self._change.dist_info
+        if made is not None:
+            place = os.path.join(self.site, os.path.basename(made))
+            with _told(self._change):
+                if os.path.lexists(place):
+                    _clear(place, os.path.join(self._change.place, "old"))
+                os.rename(made, place)
+        self._changes.end(self._change.key)
+        journal.close(self._change)
+
+    def undo(self) -> None:
+        """Remove what has been written; what cannot be now is left to the next."""
+        with suppress(OSError):
+            self._changes.undo(self._change)
+
+    def _write_journal(self) -> None:
+        """Name what is not there yet, or is there because another thread writes it."""
+        site, was_new = self.site, set(self._change.files)
+        by_path = {self._real(path, ""): _relative(path, site) for path in self._paths}
+        others = self._changes.start(self._change.key, set(by_path))
+        new = {
+            name
+            for path, name in by_path.items()
+            if path in others or name in was_new or not os.path.lexists(path)
+        }
+        replaced = {
+            os.path.dirname(name) for name in by_path.values() if name not in new
+        }
+        self._change = replace(self._change, files=tuple(new), replaces=tuple(replaced))
+        journal.write(self._change)
+
+
+def _relative(path: str, site: str) -> str:
+    if path.startswith(site + os.sep):
+        return path[len(site) + 1 :]
+    try:
+        return os.path.relpath(path, site)
+    except ValueError:  # another drive
+        return path
+
+
+@contextmanager
+def _told(change: Change) -> Iterator[None]:
+    """Have what the system refuses told as the failure of this package."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentChangeError(f"{change.package}: {error}") from error
+
+
+def _take_out(change: Change, dist_info: str) -> Change:
+    """Move a dist-info out of sight: from then on the package is not installed.
+
+    :raises OSError: if that cannot be done; nothing is changed then.
+    """
+    name = os.path.basename(dist_info)
+    try:
+        os.rename(dist_info, os.path.join(change.place, name))
+        return change
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    # A directory from a lower layer of overlayfs, as in a container's image.
+    shutil.copy(os.path.join(dist_info, "RECORD"), change.place)
+    change = replace(change, stays=name)
+    journal.write(change)
+    os.unlink(os.path.join(dist_info, "METADATA"))
+    return change
+
+
+def _clear(place: str, elsewhere: str) -> None:
+    try:
+        os.rename(place, elsewhere)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(place, "METADATA"))
+        shutil.rmtree(place)

@@ -1,0 +1,152 @@
+"""What is being changed in an environment, so that it is known after any death.
+
+Every package that is installed or removed has a directory of its own in site-packages,
+``.poetry-safe-install/<operation>/``, from before the first change until after the last:
+``journal.json`` says what is under way, and beside it lies the package's dist-info
+while it is out of sight. A removed environment takes them along.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+
+from contextlib import suppress
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.environments.places import JOURNALS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Iterator
+
+FILE = "journal.json"
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A package that is being installed or removed.
+
+    :param place: the operation's own directory.
+    :param job: what the user asked for: ``install``, ``update`` or ``uninstall``.
+    :param since: seconds since the epoch.
+    :param files: what is going to be written and was not there before, relative to
+        site-packages; empty for a removal.
+    :param replaces: directories, relative to site-packages, in which existing files are
+        replaced.
+    :param trees: directories that go with a removed package, relative to site-packages.
+    :param stays: the name of a dist-info that cannot be moved and is removed where it
+        is; then its RECORD is in ``place``.
+    """
+
+    place: str
+    package: str
+    job: str
+    pid: int
+    since: float
+    removes: bool = False
+    files: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    stays: str = ""
+
+    @property
+    def key(self) -> str:
+        """Distinguishes what is being done at the same time."""
+        return os.path.basename(self.place)
+
+    @property
+    def site(self) -> str:
+        """The site-packages that is being changed."""
+        return os.path.dirname(os.path.dirname(self.place))
+
+    @property
+    def temporary(self) -> str:
+        """The name under which a file is written before it replaces another one."""
+        return f"{JOURNALS}-{self.key}"
+
+    @property
+    def dist_info(self) -> str | None:
+        """The dist-info that is out of sight, if there is one."""
+        with suppress(OSError):
+            for name in os.listdir(self.place):
+                if name.endswith(".dist-info"):
+                    return os.path.join(self.place, name)
+        return None
+
+
+def begin(site: str, package: str, job: str) -> Change:
+    """Make room for the journal of an operation.
+
+    :raises OSError: if nothing can be written there.
+    """
+    parent = os.path.join(site, JOURNALS)
+    os.makedirs(parent, exist_ok=True)
+    while True:
+        place = os.path.join(parent, f"{os.getpid()}-{next(_NUMBERS)}")
+        with suppress(FileExistsError):
+            os.mkdir(place)
+            return Change(place, package, job, os.getpid(), time.time())
+
+
+def write(change: Change) -> None:
+    """Write the journal, or write it again: it is always whole."""
+    told = asdict(change)
+    del told["place"]
+    new = os.path.join(change.place, f"{FILE}.new")
+    with open(new, "w", encoding="utf-8") as file:
+        file.write(json.dumps(told))
+    os.replace(new, os.path.join(change.place, FILE))
+
+
+def close(change: Change) -> None:
+    """The operation is over: nothing is left to be done."""
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(change.place, FILE))
+    try:
+        os.rmdir(change.place)
+    except OSError:
+        shutil.rmtree(change.place, ignore_errors=True)
+
+
+def changes_in(site: str) -> Iterator[Change]:
+    """What is under way, or was when a process died.
+
+    A directory without a journal is left from an operation that has not begun or is
+    over; it is not told of.
+    """
+    parent = os.path.join(site, JOURNALS)
+    for name in _listed(parent):
+        place = os.path.join(parent, name)
+        with suppress(OSError, ValueError, TypeError):
+            with open(os.path.join(place, FILE), encoding="utf-8") as file:
+                told = json.load(file)
+            for names in ("files", "replaces", "trees"):
+                told[names] = tuple(told[names])
+            yield Change(place, **told)
+
+
+def sweep(sites: Iterable[str]) -> None:
+    """Remove what is left of operations that are over."""
+    for site in sites:
+        parent = os.path.join(site, JOURNALS)
+        for name in _listed(parent):
+            place = os.path.join(parent, name)
+            if not os.path.exists(os.path.join(place, FILE)):
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            os.rmdir(parent)
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []

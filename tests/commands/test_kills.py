@@ -1,0 +1,288 @@
+"""Commands that are killed at a change they make to an environment.
+
+Whatever the change was, the next ``poetry install`` makes the environment whole.
+"""
+
+from __future__ import annotations
+
+import re
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.killing import Saved
+from tests.laboratory.killing import faults
+from tests.laboratory.killing import killed
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.preloaded import Preloaded
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.laboratory.killing import Killed
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+    from tests.laboratory.projects import Result
+
+OLDEST = POETRY_VERSIONS[0]
+WORKERS = 3
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command that changes an environment.
+
+    :param installed: the requirements that are installed before.
+    :param wanted: those that the lock file is made from when the command starts.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    installed: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+
+NONE: tuple[str, ...] = ()
+OLD = ("early==1.0", "late==1.0")
+NEW = ("early==2.0", "late==2.0")
+SCENARIOS = (
+    Scenario("install", ("install",), NONE, OLD),
+    Scenario("no-op", ("install",), OLD, OLD),
+    Scenario("update", ("install",), OLD, NEW),
+    Scenario("sync", ("sync",), OLD, NEW[:1]),
+    Scenario("add", ("add", "third"), OLD, OLD),
+    Scenario("remove", ("remove", "late"), OLD, OLD),
+)
+scenarios = pytest.mark.parametrize(
+    "scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS]
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When a command is killed.
+
+    :param at: at its N-th change.
+    :param half: after a file was created or truncated, not before.
+    :param again: the change at which the next install is killed, too.
+    """
+
+    at: int
+    half: bool = False
+    again: int = 0
+
+
+NO_KILL = Kill(0)
+
+
+class Bench:
+    """A project and its environment, put back before every kill."""
+
+    def __init__(self, project: Project, venv: Path, poetry: Preloaded) -> None:
+        self.project = project
+        self.venv = venv
+        self.poetry = poetry
+
+    def prepare(self, scenario: Scenario) -> None:
+        if scenario.installed:
+            self.lock(scenario.installed)
+            self.install().succeeded()
+        self.lock(scenario.wanted)
+        copies = self.project.path.with_name(f"{self.project.path.name}-saved")
+        self.saved = Saved.of(copies, self.project.path, self.venv)
+
+    def lock(self, requirements: tuple[str, ...]) -> None:
+        listed = ", ".join(f'"{one}"' for one in requirements)
+        lines = self.project.pyproject.read_text().splitlines()
+        lines = [
+            f"dependencies = [{listed}]" if line.startswith("dependencies") else line
+            for line in lines
+        ]
+        self.project.pyproject.write_text("\n".join(lines))
+        self.run("lock")
+
+    def install(self) -> Result:
+        return self.run("install").result
+
+    def run(self, *arguments: str, kill: Kill = NO_KILL) -> Killed:
+        return killed(
+            self.poetry,
+            self.project,
+            *arguments,
+            venv=self.venv,
+            at=kill.at,
+            half=kill.half,
+        )
+
+    def faults_after(self, scenario: Scenario, kill: Kill) -> list[str] | None:
+        """What is wrong after the kill and the next install; ``None``: not killed."""
+        self.saved.restore()
+        if not self.run(*scenario.arguments, kill=kill).was_killed:
+            return None
+        if kill.again:
+            self.run("install", kill=Kill(kill.again, kill.half))
+        result = self.install()
+        return [result.out] if result.code else faults(self.venv)
+
+
+@pytest.fixture
+def benches(
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    own_folder: Path,
+) -> Iterator[Callable[..., Bench]]:
+    make_wheels(own_folder)
+    numbers = count()
+    with ExitStack() as stack:
+
+        def make(
+            scenario: Scenario, home: PoetryHome, environ: dict[str, str] | None = None
+        ) -> Bench:
+            number = next(numbers)
+            tail = '[tool.poetry.scripts]\nstart-demo = "demo:main"\n'
+            project = new_project(f"project-{number}", tail=tail)
+            project = replace(project, environ={**project.environ, **(environ or {})})
+            poetry = stack.enter_context(Preloaded(home, project.environment()))
+            bench = Bench(project, new_venv(f"environment-{number}"), poetry)
+            bench.prepare(scenario)
+            return bench
+
+        yield make
+
+
+def make_wheels(directory: Path) -> None:
+    """A dozen files each, one of them shared; METADATA before all else or after."""
+    for name in ("early", "late", "third"):
+        for version in ("1.0", "2.0"):
+            files = {
+                f"{name}/{module}.py": f"{name} = {version!r}\n"
+                for module in ("__init__", "a", "b", f"only{version[0]}")
+            }
+            files |= {
+                f"{name}/sub/__init__.py": "",
+                f"{name}/sub/data.txt": version,
+                "shared/__init__.py": "",
+                f"shared/{name}.py": "",
+                f"{name}-{version}.data/scripts/run-{name}": "#!python\n",
+                f"{name}-{version}.data/data/share/{name}/text": "text",
+            }
+            points = f"[console_scripts]\nstart-{name} = {name}:a\n"
+            made = Distribution(name, version, files, entry_points=points)
+            made.wheel(directory, metadata_first=name == "early")
+
+
+@scenarios
+def test_killed_at_some_changes(
+    scenario: Scenario, benches: Callable[..., Bench], home: PoetryHome
+) -> None:
+    bench = benches(scenario, home)
+    changes = bench.run(*scenario.arguments).changes
+    thirds = [changes * step // 3 for step in (1, 2)]
+    for kill in (Kill(thirds[0]), Kill(thirds[1], half=True, again=thirds[0])):
+        assert bench.faults_after(scenario, kill) == [], kill
+
+
+def test_what_was_repaired_is_said(
+    benches: Callable[..., Bench], home: PoetryHome
+) -> None:
+    update = SCENARIOS[2]
+    bench = benches(update, home)
+    said = []
+    for at in range(20, 160, 20):
+        bench.saved.restore()
+        bench.run("install", kill=Kill(at))
+        said += [line for line in bench.install().out.splitlines() if "Repair" in line]
+    what = r"(the (update|install) that was (writing|replacing) it)"
+    text = (
+        rf"Repaired: (early|late|demo) \({what}, pid \d+ at \d\d:\d\d, was killed\)\."
+    )
+    assert said
+    assert all(re.fullmatch(text, line) for line in said), said
+
+
+def test_poetry_without_the_plugin_installs_what_is_missing(
+    benches: Callable[..., Bench], home: PoetryHome, plain_home: PoetryHome
+) -> None:
+    update = SCENARIOS[2]
+    bench = benches(update, home)
+    for at in range(20, 160, 35):
+        bench.saved.restore()
+        assert bench.run("install", kill=Kill(at)).was_killed
+        bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
+        # Nobody but the plugin knows of the files that the killed command has left.
+        wrong = [text for text in faults(bench.venv) if "nobody's" not in text]
+        assert wrong == []
+        bench.install().succeeded()
+        assert faults(bench.venv) == []
+
+
+def test_failed_install_leaves_nothing(
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    own_folder: Path,
+    home: PoetryHome,
+) -> None:
+    files = {"broken/__init__.py": "", "broken/file": "", "broken/file/module.py": ""}
+    Distribution("broken", "1.0", files).wheel(own_folder)
+    project = new_project(dependencies=("broken",))
+    venv = new_venv("environment")
+    project.poetry(home, "lock").succeeded()
+
+    project.poetry(home, "install", "--no-root", venv=venv).failed("broken/file")
+
+    assert faults(venv) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@scenarios
+@pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
+@pytest.mark.parametrize("builtin", ["false", "true"])
+def test_soak_of_every_kill(
+    scenario: Scenario,
+    version: str,
+    builtin: str,
+    benches: Callable[..., Bench],
+) -> None:
+    if builtin == "true" and version != NEWEST:
+        pytest.skip("only the newest Poetry has an uninstaller of its own")
+    home = poetry_home(version)
+    environ = {"POETRY_INSTALLER_BUILTIN_UNINSTALL": builtin}
+    made = [benches(scenario, home, environ) for _ in range(WORKERS)]
+    found = every_kill(made, scenario)
+    print(f"\n{scenario.name}, Poetry {version}: {len(found)} kills")
+    assert not {kill: wrong for kill, wrong in found.items() if wrong}
+
+
+def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]]:
+    """What is wrong after a kill at each change, before it and in its middle."""
+    changes = benches[0].run(*scenario.arguments).changes
+    kills = [
+        Kill(at, half, again)
+        for at in range(1, changes + 1)
+        for half, again in ((False, 0), (True, 0), (False, 1 + at * 7 % changes))
+    ]
+    free = list(benches)
+
+    def run(kill: Kill) -> tuple[Kill, list[str] | None]:
+        bench = free.pop()
+        try:
+            return kill, bench.faults_after(scenario, kill)
+        finally:
+            free.append(bench)
+
+    with ThreadPoolExecutor(len(benches)) as pool:
+        found = list(pool.map(run, kills))
+    return {kill: wrong for kill, wrong in found if wrong is not None}
