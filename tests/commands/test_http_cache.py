@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import ROOT
+from tests.laboratory.caching_index import PATIENT
 from tests.laboratory.caching_index import CachingIndex
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import STAND_INS
@@ -47,7 +48,7 @@ def cache(tmp_path: Path) -> Path:
 @pytest.fixture
 def environ(environ: dict[str, str], cache: Path) -> dict[str, str]:
     """A cold cache for every test."""
-    return {**environ, "POETRY_CACHE_DIR": str(cache)}
+    return {**environ, "POETRY_CACHE_DIR": str(cache), **PATIENT}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from poetry_plugin_safe_install.builds.artifacts import Artifacts
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.store import find_store
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-    from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import WaitReport
     from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.settings import Settings
@@ -101,7 +101,7 @@ class SharedBuilds(Artifacts):
                 lock = tree_lock(store, tree, self._backend)
                 with self._noted_if_unavailable(lock):
                     make_store(store)
-                    report = _Report(self._io, tell)
+                    report = LineReport(self._io, tell)
                     stack.enter_context(self._during_backend(lock, report))
             yield
 
@@ -117,7 +117,7 @@ class SharedBuilds(Artifacts):
         with ExitStack() as stack:
             with self._noted_if_unavailable(lock):
                 make_directory(path.parent)
-                report = _Report(self._io, None)
+                report = LineReport(self._io, None)
                 held = self._session.wait_for(lock, Mode.EXCLUSIVE, report)
                 stack.callback(held.release)
             yield
@@ -131,33 +131,3 @@ class SharedBuilds(Artifacts):
                 self._io.write_error_line(
                     f"{DISTRIBUTION}: {lock.guards} is used without a lock: {error}"
                 )
-
-
-class _Report:
-    """What a waiting build says.
-
-    Other threads write to the terminal meanwhile, so nothing is updated in place but
-    by Poetry itself.
-    """
-
-    def __init__(self, io: IO, tell: Callable[[str], bool] | None) -> None:
-        self._io = io
-        self._tell = tell
-        self._next = 0.0
-
-    def __call__(
-        self,
-        lock: Lock,
-        holders: list[HolderRecord],
-        waited: float,
-        timeout: float | None,
-    ) -> None:
-        from poetry_plugin_safe_install.locks.waiting import REPEAT
-        from poetry_plugin_safe_install.locks.waiting import waiting_text
-
-        text = waiting_text(lock, holders, waited, timeout)
-        if self._tell and self._tell(text):
-            return
-        if waited >= self._next:
-            self._next = int(waited) + REPEAT
-            self._io.write_error_line(text)

@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.caches import http
+from poetry_plugin_safe_install.caches.downloads import SharedDownloads
 from poetry_plugin_safe_install.caches.files import remove_tree
 from poetry_plugin_safe_install.caches.files import replacing
 from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.artifacts import ARTIFACTS
 from poetry_plugin_safe_install.compat.caches import HTTP_CACHE
 from poetry_plugin_safe_install.compat.caches import RELEASE_CACHE
 from poetry_plugin_safe_install.compat.config import cache_directory
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.settings import Settings
 
 
 def protect_caches(
@@ -33,20 +36,22 @@ def protect_caches(
     :param protection: that of the command's project, if it has one.
     :return: what protects the command.
     """
-    if protection is None and not _is_enabled(command):
+    settings = _settings(command)
+    if protection is None and not settings.enabled:
         return None
     command.patch(HTTP_CACHE, http)
     command.patch(RELEASE_CACHE, ReleaseFiles())
+    command.patch(ARTIFACTS, SharedDownloads(command.line, command.io, settings))
     return protection or Protection()
 
 
-def _is_enabled(command: StartingCommand) -> bool:
+def _settings(command: StartingCommand) -> Settings:
     try:
         project = command.project
         section = read_project_file(project).section if project else {}
-        return resolve({}, os.environ, section).enabled
+        return resolve({}, os.environ, section)
     except SafeInstallError:  # told by the commands that it concerns
-        return True
+        return resolve({}, {}, {})
 
 
 class ReleaseFiles:

@@ -1,0 +1,132 @@
+"""What Poetry downloads into its artifact cache, and takes from there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.compat.internals import Internals
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import Protocol
+
+    from poetry.core.packages.package import Package
+    from poetry.core.packages.utils.link import Link
+    from poetry.installation.executor import Executor
+    from poetry.packages.direct_origin import DirectOrigin
+
+    class Downloads(Protocol):
+        """What is asked by everything that downloads into the artifact cache."""
+
+        def alone(
+            self, destination: Path, tell: Callable[[str], bool] | None = None
+        ) -> AbstractContextManager[None]:
+            """Nobody else downloads this file meanwhile, where a lock can be taken.
+
+            :param tell: shows a text where the user looks for the progress of this
+                download, and returns whether it did.
+            """
+
+        def again(self, file: Path) -> None:
+            """A file in the cache is not what the lock file names: another is fetched."""
+
+
+ARTIFACTS = Internals("the artifact cache")
+
+
+@ARTIFACTS.uses(
+    "poetry.installation.executor",
+    "Executor._shutdown",
+    "Executor._write",
+    "Executor.get_operation_message",
+    "Executor.supports_fancy_output",
+)
+@ARTIFACTS.around("poetry.installation.executor", "Executor._download_archive")
+def _download_archive(
+    downloads: Downloads,
+    original: Callable[..., None],
+    executor: Executor,
+    operation: Any,
+    url: str,
+    dest: Path,
+) -> None:
+    """The second of two commands finds what the first has downloaded."""
+
+    def tell(text: str) -> bool:
+        # The main thread is told of Ctrl-C, and waits for this one to end.
+        if executor._shutdown:
+            raise KeyboardInterrupt
+        message = executor.get_operation_message(operation)
+        line = f"  <fg=blue;options=bold>-</> {message}: <comment>{text}</comment>"
+        executor._write(operation, line)
+        return executor.supports_fancy_output()
+
+    with downloads.alone(dest, tell):
+        if not (dest.exists() and _agrees(dest, operation.package)):
+            original(executor, operation, url, dest)
+
+
+@ARTIFACTS.around("poetry.packages.direct_origin", "DirectOrigin._download_file")
+def _download_file(
+    downloads: Downloads,
+    original: Callable[..., None],
+    origin: DirectOrigin,
+    url: str,
+    dest: Path,
+) -> None:
+    with downloads.alone(dest):
+        if not dest.exists():
+            original(origin, url, dest)
+
+
+@ARTIFACTS.uses(
+    "poetry.installation.executor",
+    "Executor._artifact_cache",
+    "Executor._authenticator",
+)
+@ARTIFACTS.uses("poetry.utils.authenticator", "Authenticator.delete_cache")
+@ARTIFACTS.uses("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_link")
+@ARTIFACTS.around("poetry.installation.executor", "Executor._download_link")
+def _download_link(
+    downloads: Downloads,
+    original: Callable[..., Path],
+    executor: Executor,
+    operation: Any,
+    link: Link,
+) -> Path:
+    """A file that was in the cache and is not the right one is fetched once more.
+
+    One that has just been fetched is not: that index serves something else than what
+    was locked, and the install fails.
+    """
+    cache = executor._artifact_cache
+    cached = cache.get_cached_archive_for_link(link, strict=True)
+    try:
+        return original(executor, operation, link)
+    except Exception:
+        if cached is None or _agrees(cached, operation.package):
+            raise
+    downloads.again(cached)
+    executor._authenticator.delete_cache(link.url)
+    executor._download_archive(operation, link.url, cached)
+    for built in set(cached.parent.glob("*.whl")) - {cached}:
+        built.unlink(missing_ok=True)  # from what was not the right one
+    return original(executor, operation, link)
+
+
+@ARTIFACTS.uses("poetry.installation.executor", "Executor._validate_archive_hash")
+def _agrees(archive: Path, package: Package) -> bool:
+    """Whether a file has the hash that the lock file names, if it names one."""
+    from poetry.installation.executor import Executor
+
+    if archive.name not in {file["file"] for file in package.files}:
+        return True
+    try:
+        Executor._validate_archive_hash(archive, package)
+    except RuntimeError:
+        return False
+    return True

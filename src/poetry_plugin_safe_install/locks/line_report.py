@@ -1,0 +1,44 @@
+"""What a thread says that waits for a lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.locks.holders import HolderRecord
+    from poetry_plugin_safe_install.locks.lock import Lock
+
+
+class LineReport:
+    """What a waiting build or download says.
+
+    Other threads write to the terminal meanwhile, so nothing is updated in place but
+    by Poetry itself.
+    """
+
+    def __init__(self, io: IO, tell: Callable[[str], bool] | None) -> None:
+        self._io = io
+        self._tell = tell
+        self._next = 0.0
+
+    def __call__(
+        self,
+        lock: Lock,
+        holders: list[HolderRecord],
+        waited: float,
+        timeout: float | None,
+    ) -> None:
+        from poetry_plugin_safe_install.locks.waiting import REPEAT
+        from poetry_plugin_safe_install.locks.waiting import waiting_text
+
+        text = waiting_text(lock, holders, waited, timeout)
+        if self._tell and self._tell(text):
+            return
+        if waited >= self._next:
+            self._next = int(waited) + REPEAT
+            self._io.write_error_line(text)
