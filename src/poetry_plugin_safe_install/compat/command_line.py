@@ -167,15 +167,17 @@ class StartingCommand:
 
     @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager.load_plugins")
     def load_plugins_again(self) -> None:
-        """Load all plugins anew, as ``sys.path`` now has them."""
-        self._manager._plugins = []
+        """Load all plugins again, as ``sys.path`` now has them."""
+        self._replace_plugins([])
         self._manager.load_plugins()
 
     def activate_no_other(self) -> None:
         """The command is going to fail: leave the other plugins out of it."""
-        self._manager._plugins = [
-            plugin for plugin in self._manager._plugins if is_own_plugin(plugin)
-        ]
+        self._replace_plugins([*filter(is_own_plugin, self._manager._plugins)])
+
+    def _replace_plugins(self, plugins: list[Any]) -> None:
+        before, self._manager._plugins = self._manager._plugins, plugins
+        self.at_end(lambda: setattr(self._manager, "_plugins", before))
 
     @property
     def other_plugin_packages(self) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from importlib import invalidate_caches
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from poetry_plugin_safe_install.compat.command_line import read_project
 from poetry_plugin_safe_install.compat.config import poetry_version
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
-from poetry_plugin_safe_install.compat.internals import PACKAGE
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
+from poetry_plugin_safe_install.project_plugins.imports import Imports
 from poetry_plugin_safe_install.project_plugins.sets import PluginSet
 from poetry_plugin_safe_install.project_plugins.sets import PluginSets
 from poetry_plugin_safe_install.project_plugins.sets import installed_names
@@ -118,7 +118,7 @@ class ProjectPlugins:
 
     def leave_stock_cache(self) -> None:
         """Load all plugins again, but none from ``.poetry/plugins``."""
-        if self._leave_stock_cache():
+        if self._imports.drop(self._cache.path):
             self._command.load_plugins_again()
 
     def _name(self, requires: dict[str, Any]) -> str:
@@ -180,34 +180,24 @@ class ProjectPlugins:
         return not unmet(cached, distributions(self._paths_of_poetry()) | cached)
 
     def _load_from(self, plugin_set: PluginSet) -> None:
-        from site import addsitedir
-
         overrides = self._overrides(plugin_set)
-        self._leave_stock_cache()
+        self._imports.drop(self._cache.path)
         if overrides:
             self._forget_other_plugins()
-        # At the front, so that a dependency of the project's overrides Poetry's, and
-        # .pth files after that: PluginManager.add_project_plugin_path, Poetry 2.3.
-        sys.path.insert(0, str(plugin_set.lib))
-        addsitedir(str(plugin_set.lib))
-        invalidate_caches()
+        self._imports.add(plugin_set.lib)
         self._command.load_plugins_again()
         self._say(f"using plugin set {plugin_set.path.name}")
+
+    @cached_property
+    def _imports(self) -> Imports:
+        imports = Imports()
+        self._command.at_end(imports.restore)
+        return imports
 
     def _overrides(self, plugin_set: PluginSet) -> set[str]:
         """Names that are in the set and in Poetry's own environment too."""
         own = _project_names(installed_names([str(plugin_set.lib)]))
         return own & _project_names(installed_names(self._paths_of_poetry()))
-
-    def _leave_stock_cache(self) -> bool:
-        """Undo what ``PluginManager.add_project_plugin_path`` did."""
-        path = str(self._cache.path)
-        if path not in sys.path:
-            return False
-        sys.path[:] = [entry for entry in sys.path if entry != path]
-        _forget_modules(lambda name, file: self._cache.path in file.parents)
-        invalidate_caches()
-        return True
 
     def _forget_other_plugins(self) -> None:
         """Forget all that the other plugins brought in, so that an override wins.
@@ -227,7 +217,7 @@ class ProjectPlugins:
             if file.suffix != ".pyc"
         }
         packages = self._command.other_plugin_packages
-        _forget_modules(
+        self._imports.forget(
             lambda name, file: name.partition(".")[0] in packages or str(file) in files
         )
 
@@ -241,13 +231,3 @@ def _project_names(metadata_directories: Iterable[str]) -> set[str]:
         directory.partition("-")[0].lower().replace("_", "-").replace(".", "-")
         for directory in metadata_directories
     }
-
-
-def _forget_modules(which: Callable[[str, Path], bool]) -> None:
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == PACKAGE or name == "__main__":
-            continue
-        file = getattr(module, "__file__", None)
-        places = [file] if file else list(getattr(module, "__path__", []))
-        if places and which(name, Path(places[0])):
-            del sys.modules[name]
