@@ -100,6 +100,9 @@ Settings given as options hold for this command alone; the others also for
     """Given before the command runs; without protection there is none."""
 
     @property
+    @SYNC.uses(
+        "poetry.console.commands.install", "InstallCommand._with_synchronization"
+    )
     def _with_synchronization(self) -> bool:
         """As ``SyncCommand`` does it; without the warning that ``install`` gives."""
         return bool(self.option("sync"))

@@ -9,7 +9,9 @@ from typing import Any
 
 from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
 from poetry_plugin_safe_install.compat.command_line import StartingCommand
-from poetry_plugin_safe_install.compat.command_line import is_own_plugin
+from poetry_plugin_safe_install.compat.command_line import activates_this_plugin
+from poetry_plugin_safe_install.compat.command_line import io_of
+from poetry_plugin_safe_install.compat.command_line import is_running
 from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import unknown_poetry
@@ -92,14 +94,13 @@ def _activate(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    plugins = getattr(manager, "_plugins", None)
-    if not args or (plugins is not None and not any(map(is_own_plugin, plugins))):
+    if not args or not activates_this_plugin(manager):
         original(manager, *args, **kwargs)
         return
     START.undo()
     application = args[0]
     protected = None
-    if getattr(application, "_io", manager):  # not without ``Application.run``
+    if is_running(application):
         protected = _begin(start.protect, manager, application)
     if protected is None:
         original(manager, *args, **kwargs)
@@ -132,7 +133,7 @@ def _begin(
 
         if protected:
             protected.end()
-        warn(getattr(application, "_io", None), explain(error))
+        warn(io_of(application), explain(error))
         return None
     return protected
 

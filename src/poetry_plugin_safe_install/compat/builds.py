@@ -74,11 +74,11 @@ class BuildWatch:
         self.download = builds.download
         self.unpacked: set[Path] = set()
         """Where Poetry has unpacked sdists: nobody else knows these directories."""
-        self.telling = threading.local()
-        """``tell``: how a thread of the executor tells of its operation."""
+        self.tellers: dict[int, Callable[[str], bool]] = {}
+        """How each thread of the executor tells of its operation."""
 
     def tree(self, directory: Path) -> AbstractContextManager[None]:
-        return self._builds.tree(directory, getattr(self.telling, "tell", None))
+        return self._builds.tree(directory, self.tellers.get(threading.get_ident()))
 
     def is_unpacked(self, path: Path) -> bool:
         return not self.unpacked.isdisjoint((path, *path.parents))
@@ -106,7 +106,6 @@ def _extractall(
 # the backend asks for, and that may build as well.
 
 
-@BUILDS.uses("poetry.utils.isolated_build", "isolated_builder")
 @BUILDS.uses("build", "ProjectBuilder.source_dir")
 @BUILDS.around("build", "ProjectBuilder.get_requires_for_build")
 @BUILDS.around("build", "ProjectBuilder.prepare")
@@ -149,11 +148,12 @@ def _prepare_archive(
         executor._write(operation, line)
         return executor.supports_fancy_output()
 
-    watch.telling.tell = tell
+    thread = threading.get_ident()
+    watch.tellers[thread] = tell
     try:
         return original(executor, operation, **kwargs)
     finally:
-        del watch.telling.tell
+        del watch.tellers[thread]
 
 
 @BUILDS.around("poetry.inspection.info", "PackageInfo.from_metadata_directory")

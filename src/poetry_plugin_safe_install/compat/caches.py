@@ -43,17 +43,12 @@ RELEASE_CACHE = Internals("the release cache")
 
 @HTTP_CACHE.uses(
     "cachecontrol.controller",
-    *(
-        f"CacheController.{name}"
-        for name in (
-            "_cache_set",
-            "_load_from_cache",
-            "cache_response",
-            "cacheable_status_codes",
-            "cached_request",
-            "update_cached_response",
-        )
-    ),
+    "CacheController._cache_set",
+    "CacheController._load_from_cache",
+    "CacheController.cache_response",
+    "CacheController.cacheable_status_codes",
+    "CacheController.cached_request",
+    "CacheController.update_cached_response",
     seen_in=CACHE_CONTROL,
 )
 @HTTP_CACHE.uses(
@@ -91,15 +86,19 @@ def _create_session(
     return session
 
 
+PLACE = "_safe_install_place"
+"""Of a ``FileCache``: the file that it reads and writes instead."""
+
+
 class _Elsewhere(FileCache[Any]):
     """One file of the release cache under another name, which is not removed."""
 
     def __init__(self, cache: FileCache[Any], path: Path) -> None:
         super().__init__(cache.path, cache.hash_type)
-        object.__setattr__(self, "_place", path)  # a frozen dataclass
+        object.__setattr__(self, PLACE, path)  # a frozen dataclass
 
     def _path(self, key: str) -> Path:
-        place: Path = vars(self)["_place"]
+        place: Path = vars(self)[PLACE]
         return place
 
     def forget(self, key: str) -> None:

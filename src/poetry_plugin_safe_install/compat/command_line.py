@@ -189,6 +189,24 @@ class StartingCommand:
         }
 
 
+@COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager._plugins")
+def activates_this_plugin(manager: PluginManager) -> bool:
+    """Whether this plugin is among those of the manager; true if that is not known."""
+    plugins = getattr(manager, "_plugins", None)
+    return plugins is None or any(map(is_own_plugin, plugins))
+
+
+@COMMAND_LINE.uses("poetry.console.application", "Application._io")
+def is_running(application: Application) -> bool:
+    """Whether ``Application.run`` is under way; true if that is not known."""
+    return getattr(application, "_io", application) is not None
+
+
+def io_of(application: Application) -> IO | None:
+    """Where to say something, if Poetry says where that is."""
+    return getattr(application, "_io", None)
+
+
 def is_own_plugin(plugin: object) -> bool:
     return type(plugin).__module__.partition(".")[0] == PACKAGE
 

@@ -281,7 +281,6 @@ def _refuse(
 CHECK = Internals("the check")
 
 SYNC = Internals("safe-install --sync")
-SYNC.uses("poetry.console.commands.install", "InstallCommand._with_synchronization")
 
 
 @CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")

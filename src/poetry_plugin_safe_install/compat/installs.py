@@ -208,6 +208,7 @@ class _Contents:
         return [os.path.join(directory, name) for name, *_ in parse_entrypoints(text)]
 
 
+@INSTALLS.uses("installer.records", "RecordEntry.path")
 @INSTALLS.uses("poetry.installation.wheel_installer", "WheelDestination.scheme_dict")
 @INSTALLS.around("poetry.installation.wheel_installer", "WheelDestination.write_to_fs")
 def _write_to_fs(
@@ -300,6 +301,7 @@ def _distributions(
     return original(site_packages, name, writable_only)
 
 
+@INSTALLS.uses("importlib.metadata", "PathDistribution._path")
 @INSTALLS.uses("poetry.installation.executor", "Executor._env")
 @INSTALLS.around("poetry.installation.executor", "Executor._remove")
 def _remove(

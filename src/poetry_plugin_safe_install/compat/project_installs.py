@@ -41,6 +41,7 @@ def _build(
         raise
 
 
+@INSTALLS.uses("importlib.metadata", "PathDistribution._path")
 @INSTALLS.uses("poetry.utils.env.site_packages", "SitePackages.purelib")
 @INSTALLS.around(
     "poetry.utils.env.site_packages", "SitePackages.remove_distribution_files"
