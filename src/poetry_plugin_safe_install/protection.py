@@ -319,9 +319,9 @@ class ProtectedCommand(Protection):
 
             self._system = watch(target, self._settings.externally_managed, os.environ)
 
-        from poetry_plugin_safe_install.environments.places import lives_from
+        from poetry_plugin_safe_install.environments.places import poetry_runs_from
 
-        if lives_from(target, sys.path):
+        if poetry_runs_from(target, sys.path):
             from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
 
             self._guard = OwnPackagesGuard(

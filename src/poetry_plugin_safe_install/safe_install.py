@@ -19,7 +19,7 @@ from poetry_plugin_safe_install.settings import SETTINGS
 if TYPE_CHECKING:
     from cleo.io.inputs.option import Option
 
-    from poetry_plugin_safe_install.check.collect import Briefing
+    from poetry_plugin_safe_install.check.collect import CheckContext
     from poetry_plugin_safe_install.summary import Summary
 
 FORMATS = ("text", "json")
@@ -93,7 +93,7 @@ Settings given as options hold for this command alone; the others also for
 <info>poetry install</info>, <info>poetry run</info> and all that is protected.
 """
 
-    briefing: Briefing | None = None
+    context: CheckContext | None = None
     """Given before ``--check`` and ``--show-config`` run, unless nothing is known."""
 
     summary: Summary | None = None
@@ -109,9 +109,9 @@ Settings given as options hold for this command alone; the others also for
 
     def handle(self) -> int:
         if self.option("check"):
-            return self._check(self._briefed())
+            return self._check(self._known_context())
         if self.option("show-config"):
-            return self._show_config(self._briefed())
+            return self._show_config(self._known_context())
         if self.option("sync") and SYNC.missing():
             raise SafeInstallError(
                 "This Poetry synchronizes in a way that safe-install does not know."
@@ -122,19 +122,17 @@ Settings given as options hold for this command alone; the others also for
             self._sum_up()
         return status
 
-    def _briefed(self) -> Briefing:
-        if self.briefing is None:
-            raise SafeInstallError(
-                "Nothing can be said here: the protection stands aside."
-            )
-        return self.briefing
+    def _known_context(self) -> CheckContext:
+        if self.context is None:
+            raise SafeInstallError("Nothing can be said here: the protection is off.")
+        return self.context
 
-    def _check(self, briefing: Briefing) -> int:
+    def _check(self, context: CheckContext) -> int:
         import platform
 
         from importlib.metadata import version
 
-        from poetry_plugin_safe_install.check.collect import look_around
+        from poetry_plugin_safe_install.check.collect import collect
         from poetry_plugin_safe_install.check.report import as_json
         from poetry_plugin_safe_install.check.report import write_table
         from poetry_plugin_safe_install.check.topics import findings
@@ -152,12 +150,12 @@ Settings given as options hold for this command alone; the others also for
                 f" Look for a newer {DISTRIBUTION}."
             )
         assert self.application is not None
-        found = findings(look_around(briefing, self))
+        found = findings(collect(context, self))
         about = {
             "plugin": version(DISTRIBUTION),
             "poetry": poetry_version(),
             "python": platform.python_version(),
-            "project": str(briefing.pyproject.parent),
+            "project": str(context.pyproject.parent),
         }
         if self.option("format") == "json":
             from cleo.io.outputs.output import Type
@@ -168,12 +166,12 @@ Settings given as options hold for this command alone; the others also for
             write_table(self.io, about, found)
         return 1 if is_refused(found) else 0
 
-    def _show_config(self, briefing: Briefing) -> int:
+    def _show_config(self, context: CheckContext) -> int:
         from poetry_plugin_safe_install.check.report import write_settings
 
-        if briefing.failure:
-            raise briefing.failure
-        write_settings(self.io, briefing.settings)
+        if context.failure:
+            raise context.failure
+        write_settings(self.io, context.settings)
         return 0
 
     def _sum_up(self) -> None:

@@ -184,10 +184,7 @@ def examine(
     if setting == "never" or found.windows:
         return found
     if setting == "auto":
-        interpreters = {
-            base_interpreter(python, prefix)
-            for python, prefix in build_pythons(environment)
-        }
+        interpreters = interpreters_of_builds(environment)
         found = found._replace(temp=_temp(interpreters))
         if found.temp and found.temp.same_device:
             return found
@@ -206,11 +203,22 @@ def examine(
     return found
 
 
+def interpreters_of_builds(environment: Any) -> set[Path]:
+    """What isolated builds copy or link to.
+
+    :param environment: the project's; none if it is still to be made.
+    """
+    return {
+        base_interpreter(python, prefix)
+        for python, prefix in build_pythons(environment)
+    }
+
+
 def _temp(interpreters: Iterable[Path]) -> Place:
     """The temporary directory, with nothing tried out yet."""
     try:
         path = Path(tempfile.gettempdir())
-        return Place(path, _same_device(path, interpreters))
+        return Place(path, same_device(path, interpreters))
     except OSError as error:  # Python has looked for one that it can write to
         path = Path(os.environ.get("TMPDIR", "/tmp"))
         return Place(path, no_links=_why(error), no_copies=_why(error))
@@ -279,7 +287,7 @@ def probe(path: Path, interpreters: Iterable[Path], parallel: int) -> Place:
     """
     existing = next(p for p in (path, *path.parents) if p.is_dir())
     interpreters = sorted(interpreters)
-    place = Place(path, _same_device(existing, interpreters))
+    place = Place(path, same_device(existing, interpreters))
     for interpreter in interpreters:
         try:
             with tempfile.TemporaryDirectory(
@@ -340,7 +348,8 @@ def _no_room(directory: Path, size: int, parallel: int) -> str:
     )
 
 
-def _same_device(path: Path, interpreters: Iterable[Path]) -> bool:
+def same_device(path: Path, interpreters: Iterable[Path]) -> bool:
+    """Whether a directory is on the device of every one of these."""
     return {path.stat().st_dev} == {python.stat().st_dev for python in interpreters}
 
 

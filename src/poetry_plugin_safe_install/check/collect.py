@@ -1,4 +1,7 @@
-"""Looking around for ``--check``. Nothing here changes anything on disk."""
+"""Finding out what an install would meet. Nothing here changes anything on disk.
+
+Whatever an install asks is asked of the same functions here, so that both agree.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from typing import Any
 
 from poetry_plugin_safe_install.check import topics
 from poetry_plugin_safe_install.compat.environments import environment_to_be_used
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
-from poetry_plugin_safe_install.compat.planned_install import LookedAtEnvironment
+from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import listening_packages
+from poetry_plugin_safe_install.environments.places import poetry_runs_from
+from poetry_plugin_safe_install.environments.system import MARKER
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import DEFAULT
 
@@ -38,7 +42,7 @@ DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
-class Briefing:
+class CheckContext:
     """What the protection tells ``safe-install`` when the command starts."""
 
     pyproject: Path
@@ -51,56 +55,41 @@ class Briefing:
 
 
 @dataclass(frozen=True)
-class EnvironmentPlaces:
-    """Where things are in an environment that is there."""
-
-    path: Path
-    is_virtual: bool
-    site_packages: tuple[Path, ...]
-    scripts: Path
-    standard_library: Path
-    environment: Any
-    """Poetry's own object for it."""
-
-
-@dataclass(frozen=True)
 class Target:
     """The environment to install into, or why there is none."""
 
-    places: EnvironmentPlaces | None
+    environment: Any = None
+    """Poetry's own object for it."""
+    install: PlannedInstall | None = None
     problem: str = ""
 
     @property
     def is_poetrys_own(self) -> bool:
-        return self.places is not None and any(
-            _is_same(place, own)
-            for place in self.places.site_packages
-            for own in _site_packages_of_poetry()
-        )
+        return self.install is not None and poetry_runs_from(self.install, sys.path)
 
 
-def look_around(briefing: Briefing, command: InstallCommand) -> topics.Surroundings:
+def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
     """Find out all that ``--check`` judges.
 
     :param command: with the options of the install that is in question.
     :raises Exception: Poetry's own errors for a bad pyproject.toml.
     """
     application = command.get_application()
-    target = _target(application)
-    settings = briefing.settings
-    return topics.Surroundings(
-        settings=_settings(briefing),
+    target = _target(command)
+    settings = context.settings
+    return topics.Facts(
+        settings=_settings(context),
         isolation=topics.IsolationFacts(
             sys.prefix,
-            str(target.places.path) if target.places else None,
+            str(target.install.path) if target.install else None,
             target.is_poetrys_own,
             target.problem,
         ),
-        own_packages=_own_packages(settings, command, target),
-        plugin_sets=_plugin_sets(briefing),
-        locks=_locks(briefing, target),
-        lock_backend=_lock_backend(briefing),
-        temp_directory=_temp_directory(settings),
+        own_packages=_own_packages(settings, target),
+        plugin_sets=_plugin_sets(context),
+        locks=_locks(context, target),
+        lock_backend=_lock_backend(context),
+        temp_directory=_temp_directory(settings, target),
         externally_managed=_externally_managed(settings, target),
         scripts=_scripts(application, target),
         rewriters=topics.RewritersFacts(
@@ -112,12 +101,14 @@ def look_around(briefing: Briefing, command: InstallCommand) -> topics.Surroundi
     )
 
 
-def _target(application: Application) -> Target:
-    poetry = application.poetry
+def _target(command: InstallCommand) -> Target:
     try:
-        return Target(environment_to_be_used(poetry))
+        environment = environment_to_be_used(command.poetry)
+        if environment is None:
+            return Target()
+        return Target(environment, PlannedInstall(command, environment))
     except Exception as error:  # whatever Poetry says to that would end the install
-        return Target(None, _text(error))
+        return Target(problem=_text(error))
 
 
 def _text(error: Exception) -> str:
@@ -125,32 +116,26 @@ def _text(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _settings(briefing: Briefing) -> topics.SettingsFacts:
-    sources = briefing.settings.sources
+def _settings(context: CheckContext) -> topics.SettingsFacts:
+    sources = context.settings.sources
     return topics.SettingsFacts(
-        briefing.settings.enabled,
+        context.settings.enabled,
         sources["enabled"],
         tuple(key for key, source in sources.items() if source != DEFAULT),
-        _text(briefing.failure) if briefing.failure else "",
+        _text(context.failure) if context.failure else "",
     )
 
 
-def _own_packages(
-    settings: Settings, command: InstallCommand, target: Target
-) -> topics.OwnPackagesFacts:
+def _own_packages(settings: Settings, target: Target) -> topics.OwnPackagesFacts:
     """What the guard of an install would say to what Poetry would have it do."""
-    setting = settings.on_self_change
-    if target.places is None:
+    setting, install = settings.on_self_change, target.install
+    if install is None or not target.is_poetrys_own:
         return topics.OwnPackagesFacts(setting, concerned=False)
-    from poetry_plugin_safe_install.environments.places import lives_from
     from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
 
-    looked_at = LookedAtEnvironment(command, target.places.environment)
-    if not lives_from(looked_at, sys.path):
-        return topics.OwnPackagesFacts(setting, concerned=False)
-    guard = OwnPackagesGuard(looked_at, setting, [])
+    guard = OwnPackagesGuard(install, setting, [])
     try:
-        operations = looked_at.operations()
+        operations = install.operations()
         verdicts = guard.verdicts(operations, None if settings.enabled else "allow")
         with_pin = guard.verdicts(operations, "pin")
     except Exception as error:  # whatever Poetry says to that would end the install
@@ -164,7 +149,7 @@ def _own_packages(
 
 
 def _own_package_change(verdict: Verdict) -> topics.OwnPackageChange:
-    from poetry_plugin_safe_install.own_packages.guard import said
+    from poetry_plugin_safe_install.own_packages.refusal import said
 
     return topics.OwnPackageChange(
         verdict.package,
@@ -177,13 +162,13 @@ def _own_package_change(verdict: Verdict) -> topics.OwnPackageChange:
     )
 
 
-def _plugin_sets(briefing: Briefing) -> topics.PluginSetsFacts:
-    sets = briefing.plugins.sets
-    exact = briefing.plugins.exact_set(dict(briefing.requires_plugins))
+def _plugin_sets(context: CheckContext) -> topics.PluginSetsFacts:
+    sets = context.plugins.sets
+    exact = context.plugins.exact_set(dict(context.requires_plugins))
     current = exact.path if exact else None
     now = time.time()
     return topics.PluginSetsFacts(
-        tuple(briefing.requires_plugins),
+        tuple(context.requires_plugins),
         tuple(
             topics.PluginSetFacts(
                 found.path.parent.name,
@@ -193,30 +178,30 @@ def _plugin_sets(briefing: Briefing) -> topics.PluginSetsFacts:
             )
             for found in sets.everything()
         ),
-        briefing.plugins.cache_state.value,
+        context.plugins.cache_state.value,
         sets.staging.exists(),
     )
 
 
-def _locks(briefing: Briefing, target: Target) -> topics.LocksFacts:
+def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
     from poetry_plugin_safe_install.builds.shared_trees import tree_lock
     from poetry_plugin_safe_install.environments.project_environment import (
         environment_lock,
     )
     from poetry_plugin_safe_install.locks.session import project_lock
 
-    project, backend = briefing.pyproject.parent, briefing.settings.lock_backend
-    locks = [project_lock(briefing.store, project, backend)]
-    if target.places:
-        environment = target.places.environment
-        locks.append(environment_lock(environment, briefing.store, project, backend))
-    build = tree_lock(briefing.store, briefing.pyproject.parent)
+    project, backend = context.pyproject.parent, context.settings.lock_backend
+    locks = [project_lock(context.store, project, backend)]
+    if target.environment is not None:
+        environment = target.environment
+        locks.append(environment_lock(environment, context.store, project, backend))
+    build = tree_lock(context.store, context.pyproject.parent)
     if build.path.exists():
         locks.append(build)
     return topics.LocksFacts(
-        str(briefing.store.path),
-        briefing.store.why_elsewhere,
-        briefing.settings.lock_timeout,
+        str(context.store.path),
+        context.store.why_elsewhere,
+        context.settings.lock_timeout,
         tuple(_lock(lock) for lock in locks),
     )
 
@@ -232,23 +217,25 @@ def _lock(lock: Lock) -> topics.LockFacts:
     return topics.LockFacts(lock.guards, str(lock.path), found)
 
 
-def _lock_backend(briefing: Briefing) -> topics.LockBackendFacts:
-    """As ``lock_backends.choose`` decides, without recording it."""
+def _lock_backend(context: CheckContext) -> topics.LockBackendFacts:
+    """As ``locks.backend.choose`` decides, without recording it."""
     from poetry_plugin_safe_install.locks.backend import decide
     from poetry_plugin_safe_install.locks.backend import mount_of
     from poetry_plugin_safe_install.locks.backend import recorded_choice
 
-    setting, store = briefing.settings.lock_backend, briefing.store.path
+    setting, store = context.settings.lock_backend, context.store.path
     existing = next(path for path in (store, *store.parents) if path.is_dir())
     choice = decide(setting, recorded_choice(store), *mount_of(existing))
     return topics.LockBackendFacts(setting, choice.backend.value, choice.why)
 
 
-def _temp_directory(settings: Settings) -> topics.TempDirectoryFacts:
+def _temp_directory(settings: Settings, target: Target) -> topics.TempDirectoryFacts:
+    from poetry_plugin_safe_install.builds.temp_directory import interpreters_of_builds
+    from poetry_plugin_safe_install.builds.temp_directory import same_device
+
     directory = _temp_candidate()
-    base = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
     try:
-        same = directory.stat().st_dev == base.stat().st_dev
+        same = same_device(directory, interpreters_of_builds(target.environment))
     except OSError:
         same = False
     return topics.TempDirectoryFacts(str(directory), same, settings.always_copy)
@@ -270,8 +257,8 @@ def _externally_managed(
     settings: Settings, target: Target
 ) -> topics.ExternallyManagedFacts:
     marker = None
-    if target.places and not target.places.is_virtual:
-        file = target.places.standard_library / "EXTERNALLY-MANAGED"
+    if target.install and not target.install.is_virtual:
+        file = target.install.standard_library / MARKER
         marker = str(file) if file.is_file() else None
     return topics.ExternallyManagedFacts(settings.externally_managed, marker)
 
@@ -280,26 +267,16 @@ def _scripts(application: Application, target: Target) -> topics.ScriptsFacts:
     data = application.poetry.pyproject.data
     scripts: Any = data.get("project", {}).get("scripts", {})
     names = tuple(sorted(map(str, scripts)))
-    if target.places is None:
+    install = target.install
+    if install is None:
         return topics.ScriptsFacts(None, False, True, names)
-    directory = target.places.scripts
+    directory = install.script_directories[0]
     on_path = any(
         _is_same(Path(entry), directory)
         for entry in os.environ.get("PATH", "").split(os.pathsep)
         if entry
     )
-    return topics.ScriptsFacts(str(directory), on_path, target.places.is_virtual, names)
-
-
-def _site_packages_of_poetry() -> set[Path]:
-    """Where Poetry and this plugin are installed."""
-    from importlib import metadata
-
-    found = set()
-    for name in ("poetry", DISTRIBUTION):
-        for distribution in metadata.distributions(name=name):
-            found.add(Path(str(distribution.locate_file(""))))
-    return found
+    return topics.ScriptsFacts(str(directory), on_path, install.is_virtual, names)
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleo.io.outputs.output import Verbosity
 
-from poetry_plugin_safe_install.check.collect import Briefing
+from poetry_plugin_safe_install.check.collect import CheckContext
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
@@ -57,7 +57,7 @@ class ReadOnlyCommand(Protection):
         return self
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
-        event.command.briefing = Briefing(  # type: ignore[attr-defined]
+        event.command.context = CheckContext(  # type: ignore[attr-defined]
             self._pyproject,
             self._requires,
             self._settings,

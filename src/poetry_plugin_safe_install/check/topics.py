@@ -1,7 +1,7 @@
 """``poetry safe-install --check``: what was found, and what that means for an install.
 
-A topic is a dataclass of facts and one function that judges them. Looking is done in
-``surroundings``, telling in ``report``.
+A topic is a dataclass of facts and one function that judges them. The facts are found
+in ``collect`` and shown by ``report``.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class OwnPackageChange:
 class OwnPackagesFacts:
     on_self_change: str
     concerned: bool
-    """Whether the running Poetry lives from the target."""
+    """Whether the running Poetry runs from the target."""
     changes: tuple[OwnPackageChange, ...] = ()
     pin_helps: bool = False
     """Whether ``on-self-change`` "pin" would not be refused."""
@@ -355,8 +355,8 @@ def judge_rewriters(facts: RewritersFacts) -> Finding:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """All that was looked at, topic by topic."""
+class Facts:
+    """All that was found, topic by topic."""
 
     settings: SettingsFacts
     isolation: IsolationFacts
@@ -370,8 +370,8 @@ class Surroundings:
     rewriters: RewritersFacts
 
 
-def findings(found: Surroundings) -> list[Finding]:
-    """The judgement of every topic, in the order in which they are told."""
+def findings(found: Facts) -> list[Finding]:
+    """The judgement of every topic, in the order in which they are shown."""
     return [
         judge_settings(found.settings),
         judge_isolation(found.isolation),

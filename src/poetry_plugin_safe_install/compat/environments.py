@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from poetry.poetry import Poetry
     from poetry.utils.env import EnvManager
 
-    from poetry_plugin_safe_install.check.collect import EnvironmentPlaces
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
 
@@ -208,14 +207,16 @@ def environment_of(event: ConsoleCommandEvent) -> Any:
 def build_pythons(environment: Any) -> list[tuple[Path, Path]]:
     """The Pythons that isolated builds start from, each with its prefix.
 
+    :param environment: the project's; none if it is still to be made, by Poetry's own.
+
     Distributions are built with the project's (``Chef``, ``build_environment``), their
     metadata with Poetry's own (``isolated_builder`` as ``get_pep517_metadata`` of
     ``poetry.inspection.info`` calls it).
     """
-    return [
-        (Path(environment.python), Path(environment.path)),
-        (Path(sys.executable), Path(sys.prefix)),
-    ]
+    own = (Path(sys.executable), Path(sys.prefix))
+    if environment is None:
+        return [own]
+    return [(Path(environment.python), Path(environment.path)), own]
 
 
 OWN_ENVIRONMENTS = Internals("what the user's own environments are made in")
@@ -285,7 +286,7 @@ SYNC = Internals("safe-install --sync")
 
 @CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")
 @CHECK.uses("poetry.utils.env", "Env.is_venv", "Env.paths")
-def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
+def environment_to_be_used(poetry: Poetry) -> Any:
     """The environment an install would use; ``None`` if it would have to make one.
 
     :raises Exception: Poetry's own errors, if it cannot use any.
@@ -295,17 +296,4 @@ def environment_to_be_used(poetry: Poetry) -> EnvironmentPlaces | None:
 
     if EnvManager(poetry).in_project_venv.is_file():
         return None  # EnvManager.create_venv would remove the file
-    environment = environment_without_creating(poetry, BufferedIO())
-    if environment is None:
-        return None
-    from poetry_plugin_safe_install.check.collect import EnvironmentPlaces
-
-    paths = environment.paths
-    return EnvironmentPlaces(
-        Path(environment.path),
-        bool(environment.is_venv()),
-        tuple({Path(paths["purelib"]): 0, Path(paths["platlib"]): 0}),
-        Path(paths["scripts"]),
-        Path(paths["stdlib"]),
-        environment,
-    )
+    return environment_without_creating(poetry, BufferedIO())

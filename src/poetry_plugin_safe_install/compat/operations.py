@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from poetry.installation.operations.operation import Operation
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-    from poetry_plugin_safe_install.own_packages.judge import Change
-    from poetry_plugin_safe_install.own_packages.judge import Release
-    from poetry_plugin_safe_install.own_packages.judge import Requires
+    from poetry_plugin_safe_install.releases import Change
+    from poetry_plugin_safe_install.releases import Release
+    from poetry_plugin_safe_install.releases import Requires
 
 
 INSTALLERS = Internals("installers")
@@ -126,17 +125,21 @@ class TargetEnvironment:
         command.patch(GUARD, None)
 
     def changes_and_requirements(
-        self, operations: list[Operation], own: Iterable[Requires]
+        self,
+        operations: list[Operation],
+        own: Iterable[Requires],
+        installed: Mapping[str, str],
     ) -> tuple[dict[str, Change], list[Requires]]:
         """What the operations would do, by package, and what must be accepted then.
 
         That is what the project requires, and all that is installed as it is locked.
 
         :param own: what is required among Poetry's own packages.
+        :param installed: the version of each package that is installed there.
         """
-        from poetry_plugin_safe_install.own_packages.judge import Change
+        from poetry_plugin_safe_install.releases import Change
 
-        packages = self._packages_after(operations)
+        packages = self._packages_after(operations, installed)
         dependencies = self._dependencies_of(packages)
         extras = self._wanted_extras(dependencies, own)
         releases = {
@@ -164,16 +167,10 @@ class TargetEnvironment:
             frozenset(project.extras),
         )
 
-    def _packages_after(self, operations: list[Operation]) -> list[Package]:
+    def _packages_after(
+        self, operations: list[Operation], installed: Mapping[str, str]
+    ) -> list[Package]:
         """What the operations install, and what is installed as it was locked."""
-        from poetry_plugin_safe_install.own_packages.judge import distributions
-
-        installed = {
-            name: distribution.version
-            for name, distribution in distributions(
-                [*map(str, self.directories), *sys.path]
-            ).items()
-        }
         touched = {operation.package.name for operation in operations}
         return [
             *(
@@ -228,7 +225,7 @@ class TargetEnvironment:
         dependencies: list[Dependency],
         extras: Mapping[str, frozenset[str]],
     ) -> Release:
-        from poetry_plugin_safe_install.own_packages.judge import Release
+        from poetry_plugin_safe_install.releases import Release
 
         version = str(package.version)
         return Release(
@@ -249,7 +246,7 @@ class TargetEnvironment:
         dependencies: Iterable[Dependency],
         extras: frozenset[str],
     ) -> list[Requires]:
-        from poetry_plugin_safe_install.own_packages.judge import Requires
+        from poetry_plugin_safe_install.releases import Requires
 
         here = {**self._command.env.marker_env, "extra": set(extras)}
         return [

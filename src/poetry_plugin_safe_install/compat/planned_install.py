@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 PLAN = Internals("the plan of an install")
-"""Looked up only where Poetry would install into the environment it lives from."""
+"""Looked up only where Poetry would install into the environment it runs from."""
 
 
-class LookedAtEnvironment(TargetEnvironment):
+class PlannedInstall(TargetEnvironment):
     """The environment that ``install`` would change, if it were run with its options."""
 
     @PLAN.uses("cleo.commands.command", "Command._io")
@@ -33,10 +33,10 @@ class LookedAtEnvironment(TargetEnvironment):
         from cleo.io.buffered_io import BufferedIO
 
         self._said = BufferedIO(command.io.input)
-        looking = copy(command)
-        looking._io = self._said
-        looking.set_env(environment)
-        super().__init__(ConsoleCommandEvent(looking, self._said))
+        planning = copy(command)
+        planning._io = self._said
+        planning.set_env(environment)
+        super().__init__(ConsoleCommandEvent(planning, self._said))
 
     @PLAN.uses("poetry.packages.locker", "Locker.is_locked", "Locker.lock_data")
     def operations(self) -> list[Operation]:

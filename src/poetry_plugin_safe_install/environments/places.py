@@ -46,7 +46,7 @@ def lock_path(
     return cache_directory() / NAME / f"environment-{key}.lock"
 
 
-def lives_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
+def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     """Whether what is installed there is on this ``sys.path``.
 
     A virtual environment that has nothing to do with Poetry is told by its path alone,

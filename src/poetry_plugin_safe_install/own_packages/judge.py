@@ -1,73 +1,27 @@
-"""Own packages: what the running Poetry and its plugins need to go on working.
+"""What may happen to the packages that the running Poetry and its plugins need.
 
-What is installed is looked at with ``importlib.metadata`` alone; what may happen to it
-is a matter of ``judge``, which looks at nothing but its arguments.
+A decision by its arguments alone: nothing is looked at here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from dataclasses import field
 from enum import Enum
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from collections.abc import Collection
     from collections.abc import Iterable
     from collections.abc import Iterator
     from collections.abc import Mapping
     from collections.abc import Sequence
 
-PLUGIN_GROUPS = ("poetry.application.plugin", "poetry.plugin")
-"""The entry points by which Poetry finds its plugins."""
-
-
-@dataclass(frozen=True)
-class Requires:
-    """What one package, or the project, requires of another.
-
-    ``requirer`` is for people ("poetry 2.5.1"), as is ``text`` ("packaging>=24.2");
-    ``accepts`` says whether a version will do.
-    """
-
-    requirer: str
-    package: str
-    text: str
-    accepts: Callable[[str], bool] = field(compare=False)
-    extras: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        return f"{self.requirer} requires {self.text}"
-
-
-@dataclass(frozen=True)
-class Release:
-    """One version of a package, and what it requires here."""
-
-    name: str
-    version: str
-    requires: tuple[Requires, ...] = ()
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an operation would do to an own package.
-
-    ``target`` is none if it removes the package. ``over``: Poetry does not see that it
-    is installed, and would write over its files without removing them first.
-    """
-
-    package: str
-    target: Release | None
-    over: bool = False
+    from poetry_plugin_safe_install.releases import Change
+    from poetry_plugin_safe_install.releases import Release
+    from poetry_plugin_safe_install.releases import Requires
 
 
 class Action(Enum):
@@ -222,108 +176,3 @@ def _verdict(
         ),
         reason,
     )
-
-
-def distributions(paths: Iterable[str]) -> dict[str, metadata.Distribution]:
-    """What is installed beneath these entries of ``sys.path``, by canonical name.
-
-    Of two of one name the first counts, as for Python's import.
-    """
-    found: dict[str, metadata.Distribution] = {}
-    for distribution in metadata.distributions(path=list(paths)):
-        name: str | None = distribution.metadata["Name"]
-        if name:
-            found.setdefault(canonicalize_name(name), distribution)
-    return found
-
-
-def requirements(
-    distribution: metadata.Distribution, extras: Iterable[str] = ()
-) -> list[Requirement]:
-    """What a distribution requires here, with these of its extras."""
-    found = []
-    for text in distribution.requires or []:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        marker = requirement.marker
-        if marker is None or any(
-            marker.evaluate({"extra": extra}) for extra in ("", *extras)
-        ):
-            found.append(requirement)
-    return found
-
-
-def closure(
-    roots: Iterable[str], installed: Mapping[str, metadata.Distribution]
-) -> set[str]:
-    """The names of the roots and of all they require, one of another."""
-    return set(own_releases(roots, installed))
-
-
-def own_releases(
-    roots: Iterable[str], installed: Mapping[str, metadata.Distribution]
-) -> dict[str, Release]:
-    """The roots and all they require, one of another, as installed."""
-    extras: dict[str, frozenset[str]] = {}
-    waiting = [(canonicalize_name(root), frozenset[str]()) for root in roots]
-    found: dict[str, Release] = {}
-    while waiting:
-        name, wanted = waiting.pop()
-        if name not in installed or (name in found and wanted <= extras[name]):
-            continue
-        extras[name] = extras.get(name, frozenset()) | wanted
-        found[name] = _release(name, installed[name], extras[name])
-        waiting += [
-            (canonicalize_name(requires.package), requires.extras)
-            for requires in found[name].requires
-        ]
-    return found
-
-
-def _release(
-    name: str, distribution: metadata.Distribution, extras: Iterable[str]
-) -> Release:
-    return Release(
-        name,
-        distribution.version,
-        tuple(
-            _requires(f"{name} {distribution.version}", requirement)
-            for requirement in requirements(distribution, extras)
-        ),
-    )
-
-
-def _requires(requirer: str, requirement: Requirement) -> Requires:
-    return Requires(
-        requirer,
-        canonicalize_name(requirement.name),
-        f"{requirement.name}{requirement.specifier}",
-        lambda version: requirement.specifier.contains(version, prereleases=True),
-        frozenset(requirement.extras),
-    )
-
-
-def poetry_and_plugins(
-    installed: Mapping[str, metadata.Distribution],
-) -> set[str]:
-    """The names of Poetry and of every plugin that it finds."""
-    return {"poetry"} | {
-        name
-        for name, distribution in installed.items()
-        if any(entry.group in PLUGIN_GROUPS for entry in distribution.entry_points)
-    }
-
-
-def unmet(
-    names: Iterable[str], installed: Mapping[str, metadata.Distribution]
-) -> list[Requirement]:
-    """What these distributions require and what is installed does not satisfy."""
-    return [
-        requirement
-        for name in names
-        for requirement in requirements(installed[name])
-        if (distribution := installed.get(canonicalize_name(requirement.name))) is None
-        or not requirement.specifier.contains(distribution.version, prereleases=True)
-    ]

@@ -1,7 +1,7 @@
-"""What Poetry may still need of packages that are about to be replaced beneath it.
+"""What Poetry may still need of packages that are about to be replaced while it runs.
 
 A program that replaces itself must not open its own files afterwards: it would find
-those of another version, or none. So what it may yet open is kept: its modules in
+those of another version, or none. So what it may still open is kept: its modules in
 memory, the certificate bundle and the pip it runs in a directory aside.
 """
 
@@ -35,7 +35,7 @@ CERTIFICATES_VARIABLE = "REQUESTS_CA_BUNDLE"
 class KeptModules(importlib.abc.SourceLoader):
     """Imports modules of these distributions as they were when this was made.
 
-    They are not imported at once: a module may do anything when it is imported.
+    They are not imported right away: a module may do anything when it is imported.
     """
 
     def __init__(self, distributions: Iterable[Distribution]) -> None:
@@ -95,8 +95,8 @@ def import_extensions(distributions: Iterable[Distribution]) -> None:
                     import_module(".".join(names))
 
 
-class KeptFiles:
-    """Keeps what is needed of some distributions until it is let go."""
+class OwnFilesSnapshot:
+    """Keeps what is needed of some distributions until it is discarded."""
 
     def __init__(
         self, distributions: list[Distribution], keep_pip: Callable[[Path], None]
@@ -118,7 +118,7 @@ class KeptFiles:
             kept = shutil.copy(DEFAULT_CA_BUNDLE_PATH, self._directory / "cacert.pem")
             os.environ[CERTIFICATES_VARIABLE] = str(kept)
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         """The command has ended. The modules stay: the process is not quite over."""
         if self._variable is None:
             os.environ.pop(CERTIFICATES_VARIABLE, None)

@@ -173,8 +173,8 @@ class ProjectPlugins:
             return False
         if not poetry_cache_is_fresh(poetry, self._command.io):
             return False
-        from poetry_plugin_safe_install.own_packages.judge import distributions
-        from poetry_plugin_safe_install.own_packages.judge import unmet
+        from poetry_plugin_safe_install.own_packages.installed import distributions
+        from poetry_plugin_safe_install.own_packages.installed import unmet
 
         cached = distributions([str(self._cache.path)])
         return not unmet(cached, distributions(self._paths_of_poetry()) | cached)
@@ -204,8 +204,8 @@ class ProjectPlugins:
 
         What Poetry itself and this plugin require stays: it is in use.
         """
-        from poetry_plugin_safe_install.own_packages.judge import closure
-        from poetry_plugin_safe_install.own_packages.judge import distributions
+        from poetry_plugin_safe_install.own_packages.installed import closure
+        from poetry_plugin_safe_install.own_packages.installed import distributions
 
         installed = distributions(self._paths_of_poetry())
         kept = closure(["poetry", DISTRIBUTION], installed)

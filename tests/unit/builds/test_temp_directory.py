@@ -240,7 +240,7 @@ def probed(
     """What is found of each directory; the temporary one is on another device."""
     places = {TEMP: ROOMY}
     monkeypatch.setattr(tempfile, "tempdir", str(TEMP))
-    monkeypatch.setattr(temp_directory, "_same_device", lambda path, _: False)
+    monkeypatch.setattr(temp_directory, "same_device", lambda path, _: False)
     monkeypatch.setattr(
         temp_directory, "probe", lambda path, *_: places.get(path, Place(path))
     )
@@ -308,10 +308,10 @@ def test_nothing_is_looked_at_without_need(
     monkeypatch.setattr(temp_directory, "users_choice", None)
     monkeypatch.setattr(temp_directory, "probe", None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(temp_directory, "_same_device", lambda path, _: True)
+    monkeypatch.setattr(temp_directory, "same_device", lambda path, _: True)
     found = examine("auto", ENVIRONMENT, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
     assert found == Found("auto", temp=Place(tmp_path, same_device=True))
-    monkeypatch.setattr(temp_directory, "_same_device", None)
+    monkeypatch.setattr(temp_directory, "same_device", None)
     assert examine("never", None, list) == Found("never")
     monkeypatch.setattr(sys, "platform", "win32")
     assert examine("auto", None, list) == Found("auto", windows=True)

@@ -12,15 +12,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
+from poetry_plugin_safe_install.own_packages.installed import closure
+from poetry_plugin_safe_install.own_packages.installed import distributions
+from poetry_plugin_safe_install.own_packages.installed import own_releases
+from poetry_plugin_safe_install.own_packages.installed import poetry_and_plugins
 from poetry_plugin_safe_install.own_packages.judge import Action
-from poetry_plugin_safe_install.own_packages.judge import Change
-from poetry_plugin_safe_install.own_packages.judge import Release
-from poetry_plugin_safe_install.own_packages.judge import Requires
-from poetry_plugin_safe_install.own_packages.judge import closure
-from poetry_plugin_safe_install.own_packages.judge import distributions
 from poetry_plugin_safe_install.own_packages.judge import judge
-from poetry_plugin_safe_install.own_packages.judge import own_releases
-from poetry_plugin_safe_install.own_packages.judge import poetry_and_plugins
+from poetry_plugin_safe_install.releases import Change
+from poetry_plugin_safe_install.releases import Release
+from poetry_plugin_safe_install.releases import Requires
 from tests.laboratory.wheels import Distribution
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.own_packages.judge import distributions
+from poetry_plugin_safe_install.own_packages.installed import distributions
 from poetry_plugin_safe_install.own_packages.snapshot import CERTIFICATES_VARIABLE
-from poetry_plugin_safe_install.own_packages.snapshot import KeptFiles
+from poetry_plugin_safe_install.own_packages.snapshot import OwnFilesSnapshot
 from tests.laboratory.wheels import Distribution
 
 
@@ -43,7 +43,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Installed
 def test_modules_are_those_of_before(
     installed: list[Installed], tmp_path: Path
 ) -> None:
-    kept = KeptFiles(installed, lambda directory: None)
+    kept = OwnFilesSnapshot(installed, lambda directory: None)
     deep = tmp_path / "keepsake" / "deep"
     (deep / "later.py").write_text("VERSION = 2\n")
     (deep / "__init__.py").unlink()
@@ -51,7 +51,7 @@ def test_modules_are_those_of_before(
 
     later = import_module("keepsake.deep.later")
 
-    kept.let_go()
+    kept.discard()
     assert later.VERSION == 1
     assert later.__file__ == str(deep / "later.py")
     assert import_module("keepsake.deep").__path__ == [str(deep)]
@@ -64,15 +64,15 @@ def test_the_certificate_bundle_is_put_aside_unless_the_user_names_one(
     pytest.importorskip("requests")
     monkeypatch.delenv(CERTIFICATES_VARIABLE, raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    kept = KeptFiles(installed, lambda directory: None)
+    kept = OwnFilesSnapshot(installed, lambda directory: None)
     bundle = os.environ[CERTIFICATES_VARIABLE]
     assert os.path.getsize(bundle)
-    kept.let_go()
+    kept.discard()
     assert CERTIFICATES_VARIABLE not in os.environ
     assert not os.path.exists(bundle)
 
     monkeypatch.setenv(CERTIFICATES_VARIABLE, "mine.pem")
-    kept = KeptFiles(installed, lambda directory: None)
+    kept = OwnFilesSnapshot(installed, lambda directory: None)
     assert os.environ[CERTIFICATES_VARIABLE] == "mine.pem"
-    kept.let_go()
+    kept.discard()
     assert os.environ[CERTIFICATES_VARIABLE] == "mine.pem"

@@ -1,0 +1,51 @@
+"""What packages require of each other, and what would become of one: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Requires:
+    """What one package, or the project, requires of another.
+
+    ``requirer`` is for people ("poetry 2.5.1"), as is ``text`` ("packaging>=24.2");
+    ``accepts`` says whether a version will do.
+    """
+
+    requirer: str
+    package: str
+    text: str
+    accepts: Callable[[str], bool] = field(compare=False)
+    extras: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.requirer} requires {self.text}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a package, and what it requires here."""
+
+    name: str
+    version: str
+    requires: tuple[Requires, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an operation would do to an own package.
+
+    ``target`` is none if it removes the package. ``over``: Poetry does not see that it
+    is installed, and would write over its files without removing them first.
+    """
+
+    package: str
+    target: Release | None
+    over: bool = False
