@@ -325,7 +325,10 @@ class ProtectedCommand(Protection):
             from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
 
             self._guard = OwnPackagesGuard(
-                target, self._settings.on_self_change, self._command.arguments
+                target,
+                self._settings.on_self_change,
+                self._command.arguments,
+                self._summary,
             )
             target.guard(self._command, self._guard)
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+PLUGIN_GROUPS = ("poetry.application.plugin", "poetry.plugin")
+"""The entry points by which Poetry finds its plugins."""
+
+
 @dataclass(frozen=True)
 class Requires:
     """What one package, or the project, requires of another.
@@ -39,13 +43,32 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Root:
+    """The project, where it is about to be installed itself.
+
+    ``origin`` is its address, as ``direct_url.json`` has it (PEP 610). ``is_plugin``
+    says whether it declares an entry point by which Poetry finds plugins, or Poetry's
+    own script. ``scripts`` are the files that its scripts are written to.
+    """
+
+    name: str
+    origin: str
+    is_plugin: bool
+    scripts: tuple[str, ...]
+    requires: tuple[Requires, ...]
+
+
+@dataclass(frozen=True)
 class Change:
     """What an operation would do to an own package.
 
     ``target`` is none if it removes the package. ``over``: Poetry does not see that it
     is installed, and would write over its files without removing them first.
+    ``source``: where it comes from, in words, if that is not where the installed one
+    came from; empty if it is.
     """
 
     package: str
     target: Release | None
     over: bool = False
+    source: str = ""

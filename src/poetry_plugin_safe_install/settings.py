@@ -108,7 +108,7 @@ SETTINGS: tuple[Setting, ...] = (
     _choice(
         "on-self-change",
         "refuse",
-        ("pin", "allow"),
+        ("pin", "strict", "allow"),
         "What to do when a command would damage the Poetry that runs it.",
     ),
     _choice(

@@ -132,8 +132,9 @@ def _own_packages(settings: Settings, target: Target) -> topics.OwnPackagesFacts
     if install is None or not target.is_poetrys_own:
         return topics.OwnPackagesFacts(setting, concerned=False)
     from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
+    from poetry_plugin_safe_install.summary import Summary
 
-    guard = OwnPackagesGuard(install, setting, [])
+    guard = OwnPackagesGuard(install, setting, [], Summary())
     try:
         operations = install.operations()
         verdicts = guard.verdicts(operations, None if settings.enabled else "allow")

@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.compat.guarded_operations import ATTRIBUTE
+from poetry_plugin_safe_install.compat.guarded_operations import GUARD
+from poetry_plugin_safe_install.compat.guarded_operations import Guarded
 from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import warn
 
@@ -15,27 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
     from collections.abc import Mapping
-    from typing import Protocol
+    from typing import Any
 
     from cleo.events.console_command_event import ConsoleCommandEvent
-    from cleo.io.io import IO
     from poetry.console.commands.installer_command import InstallerCommand
     from poetry.core.packages.dependency import Dependency
     from poetry.core.packages.package import Package
-    from poetry.installation.executor import Executor
     from poetry.installation.operations.operation import Operation
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.compat.guarded_operations import OperationsGuard
     from poetry_plugin_safe_install.releases import Change
     from poetry_plugin_safe_install.releases import Release
     from poetry_plugin_safe_install.releases import Requires
+    from poetry_plugin_safe_install.releases import Root
 
 
 INSTALLERS = Internals("installers")
 """Looked up only where Poetry has its installer ready, since they take long to import."""
-
-
-GUARD = Internals("operations")
 
 
 def guard_environment(
@@ -66,6 +66,7 @@ def guard_environment(
 
 
 @INSTALLERS.uses("poetry.utils.env", "Env.paths", "Env.fallbacks", "Env.script_dirs")
+@INSTALLERS.uses("poetry.utils.env", "Env.scheme_dict")
 class TargetEnvironment:
     """The environment that a command is about to change, and what is to come into it."""
 
@@ -107,8 +108,36 @@ class TargetEnvironment:
         return Path(self._command.env.paths["stdlib"])
 
     @property
-    def project_name(self) -> str:
-        return self._command.poetry.package.name
+    def root(self) -> Root | None:
+        """The project, if the command installs it too: ``InstallCommand.handle``."""
+        from poetry.console.commands.install import InstallCommand
+
+        poetry = self._command.poetry
+        if (
+            not isinstance(self._command, InstallCommand)
+            or self._command.option("no-root")
+            or not poetry.is_package_mode
+        ):
+            return None
+        from poetry_plugin_safe_install.compat.written_files import scripts_of_project
+        from poetry_plugin_safe_install.releases import Root
+
+        return Root(
+            poetry.package.name,
+            poetry.pyproject_path.parent.absolute().as_uri(),
+            _is_plugin(poetry.pyproject.data),
+            tuple(
+                os.path.join(self.scheme["scripts"], name)
+                for name in scripts_of_project(poetry.pyproject.data)
+            ),
+            tuple(self.requirements_of_project()),
+        )
+
+    @property
+    def scheme(self) -> Mapping[str, str]:
+        """Where each kind of file is installed."""
+        scheme: dict[str, str] = self._command.env.scheme_dict
+        return scheme
 
     @property
     def changes_nothing(self) -> bool:
@@ -118,10 +147,13 @@ class TargetEnvironment:
     @INSTALLERS.uses(
         "poetry.installation.installer", "Installer.executor", "Installer.is_dry_run"
     )
+    @INSTALLERS.uses("poetry.installation.executor", "Executor._wheel_installer")
     def guard(self, command: StartingCommand, guard: OperationsGuard) -> None:
         """Have every list of operations pass the guard before it is executed."""
         executor = self._command.installer.executor
-        setattr(executor, ATTRIBUTE, _Guarded(self._command, guard))
+        guarded = Guarded(self._command, guard, self.scheme)
+        setattr(executor, ATTRIBUTE, guarded)
+        setattr(executor._wheel_installer, ATTRIBUTE, guarded)
         command.patch(GUARD, None)
 
     def changes_and_requirements(
@@ -153,14 +185,26 @@ class TargetEnvironment:
             if not operation.skipped:
                 target = None if removed else releases[package.name]
                 is_new = operation.job_type == "install"
-                changes[package.name] = Change(package.name, target, over=is_new)
+                changes[package.name] = Change(
+                    package.name, target, over=is_new, source=_other_source(operation)
+                )
         requirements = [
             requires for release in releases.values() for requires in release.requires
         ]
         return changes, [*self.requirements_of_project(), *requirements]
 
+    @INSTALLERS.uses("poetry.installation.installer", "Installer._groups")
     def requirements_of_project(self) -> list[Requires]:
-        project = self._command.poetry.package
+        """What it requires with the groups that are installed.
+
+        ``Installer._do_install`` chooses them in the same way. Seen in ``ALL``.
+        """
+        package = self._command.poetry.package
+        groups = self._command.installer._groups
+        if groups is None:
+            project = package.without_optional_dependency_groups()
+        else:
+            project = package.with_dependency_groups(list(groups), only=True)
         return self._requires(
             f"the project {project.name}",
             project.all_requires,
@@ -277,6 +321,36 @@ class TargetEnvironment:
             env._embedded_pip_path = Path(wheel) / "pip"
 
 
+def _is_plugin(pyproject: Mapping[str, Any]) -> bool:
+    """Whether the project is a plugin of Poetry's, or Poetry."""
+    from poetry_plugin_safe_install.releases import PLUGIN_GROUPS
+
+    project = pyproject.get("project", {})
+    older = pyproject.get("tool", {}).get("poetry", {})
+    groups = {*project.get("entry-points", {}), *older.get("plugins", {})}
+    scripts = {**older.get("scripts", {}), **project.get("scripts", {})}
+    return not groups.isdisjoint(PLUGIN_GROUPS) or (
+        scripts.get("poetry") == "poetry.console.application:main"
+    )
+
+
+def _other_source(operation: Operation) -> str:
+    """Where a package comes from, if the installed one does not come from there.
+
+    The index and other sources are told apart, one index and another are not.
+    """
+    package = operation.package
+    before = getattr(operation, "initial_package", None)
+    is_direct = package.is_direct_origin()
+    if operation.job_type == "uninstall" or (
+        not is_direct and (before is None or not before.is_direct_origin())
+    ):
+        return ""
+    if before is not None and package.is_same_source_as(before):
+        return ""
+    return f"{package.source_type} {package.source_url}" if is_direct else "the index"
+
+
 def _acceptance(dependency: Dependency) -> Callable[[str], bool]:
     """Which versions a dependency accepts; none where it names a source by itself."""
     from poetry.core.constraints.version import Version
@@ -284,71 +358,3 @@ def _acceptance(dependency: Dependency) -> Callable[[str], bool]:
     if dependency.is_direct_origin():
         return lambda version: False
     return lambda version: dependency.constraint.allows(Version.parse(version))
-
-
-if TYPE_CHECKING:
-
-    class OperationsGuard(Protocol):
-        """Sees every list of operations before it is executed."""
-
-        io: IO
-
-        def pass_on(
-            self, operations: list[Operation]
-        ) -> tuple[list[Operation], Exception | None]:
-            """What is to be executed instead, and why it must not be if it must not."""
-
-
-ATTRIBUTE = "_safe_install"
-"""Of an ``Executor``: what guards it."""
-
-
-class _Guarded:
-    """What stands between an executor and the operations that it is given."""
-
-    def __init__(self, command: InstallerCommand, guard: OperationsGuard) -> None:
-        self.command = command
-        self.guard = guard
-
-
-@GUARD.around("poetry.installation.executor", "Executor.execute")
-def _execute(
-    _: None,
-    original: Callable[..., int],
-    executor: Executor,
-    operations: list[Operation],
-) -> int:
-    guarded: _Guarded | None = vars(executor).get(ATTRIBUTE)
-    if guarded is None:
-        return original(executor, operations)
-    operations, refusal = guarded.guard.pass_on(operations)
-    if refusal and not guarded.command.installer.is_dry_run():
-        raise refusal
-    status = original(executor, operations)
-    if refusal:
-        raise refusal
-    return status
-
-
-@INSTALLERS.uses("poetry.installation.operations.operation", "Operation.skip")
-def skip_operation(operation: Operation, reason: str) -> None:
-    operation.skip(reason)
-
-
-@INSTALLERS.uses(
-    "poetry.installation.operations.operation",
-    "Operation.priority",
-    "Operation._priority",
-)
-def one_by_one_at_the_end(
-    operations: list[Operation], last: list[Operation]
-) -> list[Operation]:
-    """The operations with some of them after all others, one at a time.
-
-    ``Executor.execute`` executes neighbours of one priority side by side, and waits for
-    them before it goes on to those of the next. Seen in ``ALL``.
-    """
-    lowest = min((operation.priority for operation in operations), default=0)
-    for steps, operation in enumerate(last, start=1):
-        operation._priority = lowest - steps
-    return [operation for operation in operations if operation not in last] + last

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+from functools import cached_property
+from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -9,6 +14,7 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from poetry_plugin_safe_install.releases import PLUGIN_GROUPS
 from poetry_plugin_safe_install.releases import Release
 from poetry_plugin_safe_install.releases import Requires
 
@@ -17,8 +23,56 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Mapping
 
-PLUGIN_GROUPS = ("poetry.application.plugin", "poetry.plugin")
-"""The entry points by which Poetry finds its plugins."""
+
+class OwnPackages:
+    """What the running Poetry and its plugins need, as it is installed."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """
+        :param paths: those of ``sys.path``.
+        """
+        self.installed = distributions(paths)
+        self.roots = poetry_and_plugins(self.installed)
+        self.releases = own_releases(self.roots, self.installed)
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """The own package that each file belongs to, by its ``RECORD``."""
+        return {
+            real(str(file.locate())): name
+            for name in self.releases
+            for file in self.installed[name].files or []
+            if file.suffix != ".pyc"
+        }
+
+    @cached_property
+    def others(self) -> dict[str, Release]:
+        """All else that is installed."""
+        return {
+            name: _release(name, distribution, ())
+            for name, distribution in self.installed.items()
+            if name not in self.releases
+        }
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Where they come from, if not from an index: ``direct_url.json`` (PEP 610)."""
+        found = {}
+        for name in self.releases:
+            if text := self.installed[name].read_text("direct_url.json"):
+                found[name] = str(json.loads(text).get("url", ""))
+        return found
+
+
+def real(path: str) -> str:
+    """One path for one file, the last link of it not followed."""
+    directory, name = os.path.split(os.path.normpath(path))
+    return os.path.normcase(os.path.join(_real_directory(directory), name))
+
+
+@lru_cache(maxsize=4096)
+def _real_directory(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def distributions(paths: Iterable[str]) -> dict[str, metadata.Distribution]:

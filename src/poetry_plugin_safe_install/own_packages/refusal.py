@@ -14,103 +14,115 @@ if TYPE_CHECKING:
 
 VARIABLE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
 
+ROWS = 10
+"""How many packages are shown with all that is known of them."""
+
 
 def why_kept(verdict: Verdict) -> str:
     """Why an operation was skipped, in words that follow the package's name."""
     locked = f" to {verdict.locked}" if verdict.locked else ""
-    change = verdict.reason.partition(",")[0] + locked
-    return f"Poetry needs it, it would be {change}" + _because(verdict.requirers)
+    change, comma, because = verdict.reason.partition(",")
+    return f"Poetry needs it, it would be {change}{locked}{comma}{because}"
 
 
 def said(verdict: Verdict) -> str:
     """A verdict in a line."""
-    locked = f" -> {verdict.locked}" if verdict.locked else ""
+    changes = verdict.locked and verdict.locked != verdict.installed
+    locked = f" -> {verdict.locked}" if changes else ""
     reason = f": {verdict.reason}" if verdict.reason else ""
-    return f"{verdict.package} {verdict.installed}{locked}{reason}" + _because(
-        verdict.requirers
+    return f"{verdict.package} {verdict.installed}{locked}{reason}"
+
+
+def put_back(broken: str) -> str:
+    """Why the command fails though it was not refused."""
+    return (
+        "Poetry did not work any more with what was installed in its environment, so its"
+        " own packages were put back as they were. What it died of:\n"
+        f"  {broken}\n"
+        "All else is installed. Keep Poetry in an environment of its own:\n"
+        f"    pipx install poetry\n    pipx inject poetry {DISTRIBUTION}"
     )
 
 
-def _because(requirers: tuple[str, ...]) -> str:
-    return f" ({'; '.join(requirers)})" if requirers else ""
+def not_kept(error: OSError) -> str:
+    return (
+        "Nothing was changed: packages that Poetry itself needs would be replaced, and"
+        f" their files cannot be kept for the case that it does not work then ({error})."
+        " Set TMPDIR to a directory with room."
+    )
+
+
+def not_written(name: str, verdicts: list[Verdict]) -> str:
+    rows = "\n".join(f"  {said(verdict)}" for verdict in verdicts)
+    return (
+        f"{name} was not installed: its wheel has files that Poetry itself needs, under"
+        f" the same names and with another content.\n{rows}"
+    )
 
 
 def refusal(
-    stopped: list[Verdict],
-    environment: str,
-    arguments: list[str],
-    against_pin: list[str],
+    stopped: list[Verdict], environment: str, ways: list[tuple[str, list[str]]]
 ) -> str:
-    """Why nothing was done, and the ways out.
+    """Why nothing was done, and the ways out: on one screen.
 
-    :param against_pin: why ``pin`` would not do either.
+    :param ways: what each leads to, with the commands to paste.
     """
-    head = ("package", "installed", "locked", "would be")
-    rows = [(v.package, v.installed, v.locked or "-", v.reason) for v in stopped]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rows = [("package", "installed", "locked", "would be")]
+    rows += [
+        (verdict.package, verdict.installed, verdict.locked or "-", verdict.reason)
+        for verdict in stopped[:ROWS]
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "This would damage the Poetry that runs it, so nothing was changed.",
         f"Poetry is installed in the environment that is to be changed, {environment}:",
         "",
     ]
-    for row, verdict in zip((head, *rows), (None, *stopped), strict=True):
+    for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  " + "  ".join(cells).rstrip())
-        if verdict:
-            lines += [f"      {requirer}" for requirer in verdict.requirers]
-    lines += ["", "Ways out:", *ways_out(stopped, arguments, against_pin)]
+    if len(stopped) > ROWS:
+        names = ", ".join(verdict.package for verdict in stopped[ROWS:][:ROWS])
+        lines.append(f"  {len(stopped) - ROWS} more: {names}")
+        lines[-1] += ", …" if len(stopped) > 2 * ROWS else ""
+    lines += ["", "Ways out:"]
+    for what, commands in ways:
+        lines += [f"  - {what}:", *(f"      {command}" for command in commands)]
     return "\n".join(lines)
 
 
-def ways_out(
-    stopped: list[Verdict], arguments: list[str], against_pin: list[str]
-) -> list[str]:
-    """Each with the commands to paste."""
-    line = shlex.join(["poetry", *arguments])
-    pinned = f"{VARIABLE}=pin {line}"
-    if arguments[:1] in (["install"], ["safe-install"]):
-        rest = shlex.join(arguments[1:])
-        pinned = " ".join(f"poetry safe-install {rest}".split())
-        pinned += " --on-self-change pin"
-    lines = [
-        "  - Keep Poetry in an environment of its own:",
-        "      pipx install poetry",
-        f"      pipx inject poetry {DISTRIBUTION}",
-    ]
-    if against_pin:
-        lines += ['  - on-self-change "pin" would not do here:']
-        lines += [f"      {reason}" for reason in against_pin]
-    else:
-        lines += ["  - Leave these packages as they are:", f"      {pinned}"]
-    return [
-        *lines,
-        "  - Align the lock file with what is installed:",
-        *(
-            "      " + shlex.join(["poetry", *command])
-            for command in aligning(stopped, arguments, bool(against_pin))
-        ),
-    ]
+ISOLATION = (
+    "Keep Poetry in an environment of its own",
+    ["pipx install poetry", f"pipx inject poetry {DISTRIBUTION}"],
+)
 
 
-def aligning(
-    stopped: list[Verdict], arguments: list[str], is_required: bool
-) -> list[list[str]]:
-    """The commands that have the lock file hold what Poetry needs.
+def pinned(arguments: list[str]) -> str:
+    """The command that leaves Poetry's own packages as they are.
 
-    :param is_required: whether something requires what Poetry does not bear.
+    :param arguments: the command's, as the user has given them.
     """
-    commands = []
-    changed = [verdict for verdict in stopped if verdict.locked]
-    if changed and is_required:
-        wanted = [f"{v.package}>={v.installed}" for v in changed]
-        commands.append(["add", "--lock", *wanted])
-    elif changed:
-        commands.append(["update", "--lock", *(v.package for v in changed)])
-    removed = [verdict for verdict in stopped if not verdict.locked]
-    if removed and arguments[:1] == ["remove"]:
-        commands.append(["remove", "--lock", *arguments[1:]])
-    elif removed:
-        roots = [v for v in removed if not v.requirers or v.package == "poetry"]
-        wanted = [f"{v.package}=={v.installed}" for v in roots or removed]
-        commands.append(["add", "--lock", "--group", "dev", *wanted])
-    return commands
+    if arguments[:1] in (["install"], ["sync"], ["safe-install"]):
+        sync = ["--sync"] if arguments[0] == "sync" else []
+        rest = [*sync, *arguments[1:], "--on-self-change", "pin"]
+        return shlex.join(["poetry", "safe-install", *rest])
+    return f"{VARIABLE}=pin {shlex.join(['poetry', *arguments])}"
+
+
+def without_removals(arguments: list[str]) -> str:
+    """The command that removes nothing, for one that synchronizes."""
+    name = "install" if arguments[0] == "sync" else arguments[0]
+    return shlex.join(["poetry", name, *(a for a in arguments[1:] if a != "--sync")])
+
+
+def only_in_the_lock_file(arguments: list[str]) -> str:
+    """``remove`` that leaves the environment alone."""
+    return shlex.join(["poetry", arguments[0], "--lock", *arguments[1:]])
+
+
+def relocked(names: list[str], arguments: list[str]) -> list[str]:
+    """The commands that have the lock file hold what Poetry accepts."""
+    return [
+        shlex.join(["poetry", "update", "--lock", *names]),
+        shlex.join(["poetry", *arguments]),
+    ]

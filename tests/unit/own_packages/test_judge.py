@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,15 @@ from poetry_plugin_safe_install.own_packages.installed import distributions
 from poetry_plugin_safe_install.own_packages.installed import own_releases
 from poetry_plugin_safe_install.own_packages.installed import poetry_and_plugins
 from poetry_plugin_safe_install.own_packages.judge import Action
+from poetry_plugin_safe_install.own_packages.judge import Installed
+from poetry_plugin_safe_install.own_packages.judge import Verdict
 from poetry_plugin_safe_install.own_packages.judge import judge
+from poetry_plugin_safe_install.own_packages.judge import judge_root
+from poetry_plugin_safe_install.own_packages.judge import judge_written
 from poetry_plugin_safe_install.releases import Change
 from poetry_plugin_safe_install.releases import Release
 from poetry_plugin_safe_install.releases import Requires
+from poetry_plugin_safe_install.releases import Root
 from tests.laboratory.wheels import Distribution
 
 
@@ -49,6 +55,7 @@ OWN = {
         "requests", "2.32", (requires("requests 2.32", "urllib3", "<2"),)
     ),
     "urllib3": Release("urllib3", "1.26"),
+    "plugin": Release("plugin", "1.0"),
 }
 ACCEPTS = [requires("the project demo", "packaging", ">=20")]
 DECLINES = [*ACCEPTS, requires("cattle 1.0", "packaging", "<25")]
@@ -57,28 +64,44 @@ REMOVED = Change("packaging", None)
 OLDER = Change("packaging", Release("packaging", "24.2"))
 TOO_OLD = Change("packaging", Release("packaging", "24.1"))
 SAME = Change("packaging", Release("packaging", "25.0"))
+ELSEWHERE = Change("packaging", Release("packaging", "25.0"), source="git there")
 NEWER = Change("packaging", Release("packaging", "26.3"))
+NEWER_ELSEWHERE = Change("packaging", Release("packaging", "26.3"), source="git there")
 OVER = Change("packaging", Release("packaging", "26.3"), over=True)
 OVER_SAME = Change("packaging", Release("packaging", "25.0"), over=True)
 TOO_NEW = Change("packaging", Release("packaging", "27.0"))
+PLUGIN_REMOVED = Change("plugin", None)
 
 STOP, KEEP, LAST, DO = Action.STOP, Action.KEEP, Action.LAST, Action.DO
 
 
+def judged(
+    changes: list[Change],
+    mode: str = "refuse",
+    locked: list[Requires] | None = None,
+    others: dict[str, Release] | None = None,
+) -> list[Verdict]:
+    found = Installed(OWN, ["poetry", "plugin"], others or {})
+    return judge(changes, found, locked or [], mode)
+
+
 @pytest.mark.parametrize(
-    ("change", "locked", "refuse", "pin", "allow"),
+    ("change", "locked", "refuse", "pin", "strict", "allow"),
     [
-        (REMOVED, [], STOP, KEEP, DO),
-        (OLDER, ACCEPTS, STOP, KEEP, DO),
-        (OLDER, DECLINES, STOP, STOP, DO),
-        (TOO_OLD, ACCEPTS, STOP, KEEP, DO),
-        (TOO_OLD, DECLINES, STOP, STOP, DO),
-        (TOO_NEW, ACCEPTS, STOP, KEEP, DO),
-        (TOO_NEW, DECLINES, STOP, STOP, DO),
-        (NEWER, ACCEPTS, LAST, LAST, LAST),
-        (SAME, ACCEPTS, LAST, LAST, LAST),
-        (OVER, ACCEPTS, STOP, KEEP, DO),
-        (OVER_SAME, ACCEPTS, LAST, LAST, LAST),
+        (REMOVED, [], STOP, KEEP, STOP, DO),
+        (PLUGIN_REMOVED, [], STOP, KEEP, STOP, DO),
+        (OLDER, ACCEPTS, LAST, LAST, STOP, LAST),
+        (OLDER, DECLINES, LAST, LAST, STOP, LAST),
+        (TOO_OLD, ACCEPTS, STOP, KEEP, STOP, DO),
+        (TOO_OLD, DECLINES, STOP, STOP, STOP, DO),
+        (TOO_NEW, ACCEPTS, STOP, KEEP, STOP, DO),
+        (TOO_NEW, DECLINES, STOP, STOP, STOP, DO),
+        (NEWER, ACCEPTS, LAST, LAST, LAST, LAST),
+        (NEWER_ELSEWHERE, ACCEPTS, LAST, LAST, LAST, LAST),
+        (SAME, ACCEPTS, LAST, LAST, LAST, LAST),
+        (ELSEWHERE, ACCEPTS, STOP, KEEP, STOP, DO),
+        (OVER, ACCEPTS, STOP, KEEP, STOP, DO),
+        (OVER_SAME, ACCEPTS, LAST, LAST, LAST, LAST),
     ],
 )
 def test_table(
@@ -86,17 +109,97 @@ def test_table(
     locked: list[Requires],
     refuse: Action,
     pin: Action,
+    strict: Action,
     allow: Action,
 ) -> None:
     found = [
-        judge([change], OWN, ["poetry"], locked, mode)[0].action
-        for mode in ("refuse", "pin", "allow")
+        judged([change], mode, locked)[0].action
+        for mode in ("refuse", "pin", "strict", "allow")
     ]
-    assert found == [refuse, pin, allow]
+    assert found == [refuse, pin, strict, allow]
+
+
+def test_a_new_release_needs_what_it_requires() -> None:
+    """What it requires may have been installed before, or come with it, or be missing."""
+    needs = (requires("requests 3", "charset", ">=2"),)
+    requests = Change("requests", Release("requests", "3", needs))
+    coming = {"charset": Release("charset", "2.1")}
+    old = {"charset": Release("charset", "1.0")}
+
+    assert [verdict.action for verdict in judged([requests], others=coming)] == [LAST]
+    (missing,) = judged([requests])
+    (refused,) = judged([requests], others=old)
+    assert (missing.action, refused.action) == (STOP, STOP)
+    assert missing.reason == (
+        "changed, but requests 3 requires charset>=2, which is not installed"
+    )
+    assert refused.reason == (
+        "changed, but requests 3 requires charset>=2, and 1.0 is installed"
+    )
+
+
+def test_what_a_new_requirement_requires_counts_too() -> None:
+    needs = (requires("requests 3", "charset", ">=2"),)
+    requests = Change("requests", Release("requests", "3", needs))
+    bad = Release("charset", "2.1", (requires("charset 2.1", "packaging", "<26"),))
+
+    verdicts = judged([requests, NEWER], others={"charset": bad})
+
+    assert {verdict.package: verdict.action for verdict in verdicts} == {
+        "packaging": STOP,
+        "requests": LAST,
+    }
+
+
+def test_only_what_is_at_fault_is_named() -> None:
+    """An old lock file: six go down, two of them too far."""
+    changes = [
+        TOO_OLD,
+        Change("urllib3", Release("urllib3", "1.25")),
+        Change("requests", Release("requests", "2.20")),
+        Change("poetry-core", Release("poetry-core", "2.5.0")),
+    ]
+
+    stopped = [v.package for v in judged(changes) if v.action is STOP]
+
+    assert stopped == ["packaging", "requests"]
+
+
+ROOT = Root("packaging", "file:///here", False, (), ())
+
+
+@pytest.mark.parametrize(
+    ("root", "origins", "expected"),
+    [
+        (ROOT, {}, [STOP]),
+        (ROOT, {"packaging": "file:///elsewhere"}, [STOP]),
+        (ROOT, {"packaging": "file:///here"}, []),
+        (replace(ROOT, is_plugin=True), {}, []),
+        (replace(ROOT, name="demo"), {}, []),
+    ],
+)
+def test_root(root: Root, origins: dict[str, str], expected: list[Action]) -> None:
+    found = [judge_root(root, OWN, origins, mode) for mode in ("refuse", "pin")]
+    assert [[verdict.action for verdict in each] for each in found] == [expected] * 2
+    allowed = judge_root(root, OWN, origins, "allow")
+    assert [verdict.action for verdict in allowed] == [DO] * len(expected)
+
+
+def test_written_files() -> None:
+    owners = {"/bin/poetry": "poetry", "/lib/a.py": "urllib3", "/lib/b.py": "urllib3"}
+    files = ["/lib/a.py", "/lib/b.py", "/lib/mine.py", "/bin/poetry"]
+
+    verdicts = judge_written("cattle 1.0", files, owners, OWN, "pin")
+
+    assert [(v.package, v.action, v.reason) for v in verdicts] == [
+        ("poetry", STOP, "written over by cattle 1.0: /bin/poetry"),
+        ("urllib3", STOP, "written over by cattle 1.0: /lib/a.py and 1 more"),
+    ]
+    assert judge_written("cattle 1.0", files[2:3], owners, OWN, "refuse") == []
 
 
 def test_a_verdict_says_who_requires_what() -> None:
-    (verdict,) = judge([TOO_NEW], OWN, ["poetry"], DECLINES, "pin")
+    (verdict,) = judged([TOO_NEW], "pin", DECLINES)
 
     assert (verdict.package, verdict.installed, verdict.locked) == (
         "packaging",
@@ -113,8 +216,8 @@ def test_poetry_and_what_it_requires_may_be_upgraded_together() -> None:
     needs = (requires("poetry 2.6.0", "poetry-core", "==2.6.0"),)
     poetry = Change("poetry", Release("poetry", "2.6.0", needs))
 
-    alone = judge([core], OWN, ["poetry"], [], "refuse")
-    together = judge([core, poetry], OWN, ["poetry"], [], "refuse")
+    alone = judged([core])
+    together = judged([core, poetry])
 
     assert [verdict.action for verdict in alone] == [STOP]
     assert [verdict.action for verdict in together] == [LAST, LAST]
@@ -123,7 +226,7 @@ def test_poetry_and_what_it_requires_may_be_upgraded_together() -> None:
 def test_what_nothing_needs_any_more_may_be_removed() -> None:
     poetry = Change("poetry", Release("poetry", "2.6.0", ()))
 
-    verdicts = judge([poetry, REMOVED], OWN, ["poetry"], [], "refuse")
+    verdicts = judged([poetry, REMOVED])
 
     assert [verdict.action for verdict in verdicts] == [LAST, LAST]
 
@@ -133,7 +236,7 @@ def test_what_is_left_alone_counts_with_what_it_requires() -> None:
     older = Change("requests", Release("requests", "2.20"))
     newer = Change("urllib3", Release("urllib3", "2.0"))
 
-    verdicts = judge([older, newer], OWN, ["poetry"], [], "pin")
+    verdicts = judged([older, newer], "pin")
 
     assert [verdict.action for verdict in verdicts] == [KEEP, KEEP]
 
@@ -217,7 +320,7 @@ def _requires(requirer: str, package: str, specifier: str) -> Requires:
     own=releases(),
     lock=releases(),
     removed=st.sets(st.sampled_from(NAMES), max_size=2),
-    mode=st.sampled_from(["refuse", "pin"]),
+    mode=st.sampled_from(["refuse", "pin", "strict"]),
 )
 @settings(deadline=None, max_examples=200)
 def test_what_comes_of_it_violates_no_requirement(
@@ -240,7 +343,7 @@ def test_what_comes_of_it_violates_no_requirement(
     }
     changes = [Change(name, locked.get(name)) for name in NAMES]
 
-    verdicts = judge(changes, own, ["a"], needs, mode)
+    verdicts = judge(changes, Installed(own, ["a"], {}), needs, mode)
 
     if any(verdict.action is STOP for verdict in verdicts):
         return

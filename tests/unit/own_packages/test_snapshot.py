@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install.own_packages import snapshot
 from poetry_plugin_safe_install.own_packages.installed import distributions
 from poetry_plugin_safe_install.own_packages.snapshot import CERTIFICATES_VARIABLE
 from poetry_plugin_safe_install.own_packages.snapshot import OwnFilesSnapshot
@@ -20,6 +21,25 @@ from tests.laboratory.wheels import Distribution
 if TYPE_CHECKING:
     from importlib.metadata import Distribution as Installed
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def proof(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the next proofs find; no Poetry is run here."""
+    failures: list[str] = []
+
+    class FakeProof:
+        def __init__(self, directory: Path, importers: list[str]) -> None:
+            pass
+
+        def will_change(self, modules: set[str]) -> None:
+            assert modules == {"keepsake"}
+
+        def failure(self) -> str:
+            return failures.pop(0) if failures else ""
+
+    monkeypatch.setattr(snapshot, "Proof", FakeProof)
+    return failures
 
 
 @pytest.fixture
@@ -40,10 +60,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Installed
     return [distributions([str(tmp_path)])["keepsake"]]
 
 
+def taken(installed: list[Installed]) -> OwnFilesSnapshot:
+    kept = OwnFilesSnapshot([], lambda directory: None)
+    kept.keep({"keepsake": installed[0]})
+    return kept
+
+
 def test_modules_are_those_of_before(
     installed: list[Installed], tmp_path: Path
 ) -> None:
-    kept = OwnFilesSnapshot(installed, lambda directory: None)
+    kept = taken(installed)
     deep = tmp_path / "keepsake" / "deep"
     (deep / "later.py").write_text("VERSION = 2\n")
     (deep / "__init__.py").unlink()
@@ -64,7 +90,7 @@ def test_the_certificate_bundle_is_put_aside_unless_the_user_names_one(
     pytest.importorskip("requests")
     monkeypatch.delenv(CERTIFICATES_VARIABLE, raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    kept = OwnFilesSnapshot(installed, lambda directory: None)
+    kept = taken(installed)
     bundle = os.environ[CERTIFICATES_VARIABLE]
     assert os.path.getsize(bundle)
     kept.discard()
@@ -72,7 +98,45 @@ def test_the_certificate_bundle_is_put_aside_unless_the_user_names_one(
     assert not os.path.exists(bundle)
 
     monkeypatch.setenv(CERTIFICATES_VARIABLE, "mine.pem")
-    kept = OwnFilesSnapshot(installed, lambda directory: None)
+    kept = taken(installed)
     assert os.environ[CERTIFICATES_VARIABLE] == "mine.pem"
     kept.discard()
     assert os.environ[CERTIFICATES_VARIABLE] == "mine.pem"
+
+
+def files_of(directory: Path) -> dict[str, tuple[bytes, int, int]]:
+    return {
+        str(path.relative_to(directory)): (
+            path.read_bytes(),
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+        )
+        for path in directory.rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".whl")
+    }
+
+
+def test_what_is_broken_is_put_back(
+    installed: list[Installed], tmp_path: Path, proof: list[str]
+) -> None:
+    """Contents, modes and times; what came in its place is gone."""
+    (tmp_path / "keepsake" / "harm.py").chmod(0o640)
+    before = files_of(tmp_path)
+    kept = taken(installed)
+    for path in (tmp_path / "keepsake-1.0.dist-info").iterdir():
+        path.unlink()
+    (tmp_path / "keepsake-1.0.dist-info").rmdir()
+    (tmp_path / "keepsake" / "harm.py").write_text("in place\n")
+    (tmp_path / "keepsake" / "deep" / "later.py").unlink()
+    Distribution("keepsake", "2.0", {"keepsake/new.py": ""}).unpack(tmp_path)
+    proof[:] = ["", "`poetry check` fails"]
+
+    assert kept.put_back_if_broken() == ""
+    assert files_of(tmp_path) != before
+    assert kept.put_back_if_broken() == "`poetry check` fails"
+
+    assert files_of(tmp_path) == before
+    assert [path.name for path in tmp_path.glob("*.dist-info")] == [
+        "keepsake-1.0.dist-info"
+    ]
+    kept.discard()
