@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import random
 import signal
 import tempfile
 
@@ -15,6 +17,7 @@ from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.poetries import spoiled_templates
 from tests.laboratory.projects import UNDER_WAY
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
@@ -37,12 +40,25 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``ORDER``, a number, has the tests run in an order that chance decides."""
+    if order := os.environ.get("ORDER"):
+        items.sort(key=lambda item: item.nodeid)
+        random.Random(order).shuffle(items)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     """A test that fails in the middle leaves no command behind, and none waits."""
     yield
     for running in list(UNDER_WAY):
         running.kill()
+
+
+@pytest.fixture(autouse=True)
+def nothing_written_into_shared_files() -> Iterator[None]:
+    yield
+    assert not spoiled_templates(), "put new files in the place of these"
 
 
 @pytest.fixture(scope="session")

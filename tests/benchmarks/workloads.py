@@ -303,7 +303,7 @@ class Workshop:
         return make_venv(path, minor)
 
     def _lock(self, project: Project) -> None:
-        project.poetry(self._plain, "lock").succeeded()
+        project.lock()
 
     def _settle(self, project: Project, venv: Path) -> None:
         """Lock and install once, so that caches are warm."""

@@ -6,21 +6,12 @@ import os
 import signal
 import sys
 import time
-import zipfile
 
 from typing import TYPE_CHECKING
 
 import pytest
 
-from filelock import FileLock
-from poetry.core.packages.utils.link import Link
-from poetry.utils.cache import ArtifactCache
-
-from poetry_plugin_safe_install.builds.artifacts import ABANDONED_AFTER
 from poetry_plugin_safe_install.builds.artifacts import PRIVATE
-from poetry_plugin_safe_install.builds.artifacts import Artifacts
-from poetry_plugin_safe_install.builds.artifacts import is_abandoned
-from poetry_plugin_safe_install.builds.artifacts import remove_abandoned
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
@@ -83,7 +74,7 @@ def test_nobody_sees_half_a_wheel(
     """A second install runs from beginning to end while the first has half a wheel."""
     home = poetry_home(version)
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     first, second = new_venv("first"), new_venv("second")
 
     with Barrier("half-written") as half_written:
@@ -109,9 +100,9 @@ def test_a_plugin_of_a_project(
 ) -> None:
     """What a plugin set needs is built with the same care."""
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     other = new_project("two", requires_plugins='slow = "*"')
-    other.poetry(home, "lock").succeeded()
+    other.lock()
     venv = new_venv("one")
 
     with Barrier("half-written") as half_written:
@@ -136,7 +127,7 @@ def test_killed_in_the_middle_of_writing(
 ) -> None:
     cache = tmp_path / "cache"
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     venv = new_venv("one")
 
     with Barrier("half-written") as half_written:
@@ -164,7 +155,7 @@ def test_one_that_is_still_building_is_left_alone(
     tmp_path: Path,
 ) -> None:
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
 
     with Barrier("half-written") as half_written:
         running = [
@@ -191,7 +182,7 @@ def test_eight_at_once(
 ) -> None:
     """Ten rounds with a cold cache, and nothing made certain."""
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     for number in range(10):
         environ = {"POETRY_CACHE_DIR": str(tmp_path / f"cache-{number}")}
         venvs = [new_venv(f"{number}-{which}") for which in range(8)]
@@ -203,84 +194,3 @@ def test_eight_at_once(
             each.result().succeeded()
         print(f"round {number}: {time.monotonic() - start:.1f} s", file=sys.stderr)
         assert [modules_in(venv) for venv in venvs] == [MODULES] * 8
-
-
-@pytest.mark.parametrize(
-    ("locked", "age", "abandoned"),
-    [
-        (True, 0, False),
-        (True, 10 * ABANDONED_AFTER, False),
-        (False, 0, True),
-        (False, 10 * ABANDONED_AFTER, True),
-        (None, 0, False),
-        (None, ABANDONED_AFTER + 1, True),
-    ],
-)
-def test_what_is_abandoned(locked: bool | None, age: float, abandoned: bool) -> None:
-    assert is_abandoned(locked, age) is abandoned
-
-
-def test_only_what_is_abandoned_is_removed(tmp_path: Path) -> None:
-    for name in (f"{PRIVATE}dead", f"{PRIVATE}alive", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / WHEEL).write_bytes(b"half a wh")
-    with FileLock(tmp_path / f"{PRIVATE}alive" / ".lock"):
-        remove_abandoned(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{PRIVATE}alive", "other"}
-
-
-def test_the_second_replaces_the_first_while_that_is_read(tmp_path: Path) -> None:
-    def build(text: str) -> Callable[[Path], Path]:
-        def build_it(directory: Path) -> Path:
-            assert not list(directory.parent.glob("*.whl")) or text == "second"
-            with zipfile.ZipFile(directory / WHEEL, "w") as archive:
-                archive.writestr("which", text)
-            return directory / WHEEL
-
-        return build_it
-
-    builds = Artifacts("poetry test")
-    place = tmp_path / "not" / "yet"
-    wheel = builds.wheel(place, build("first"))
-    with zipfile.ZipFile(wheel) as reader:
-        assert builds.wheel(place, build("second")) == wheel == place / WHEEL
-        assert reader.read("which") == b"first"
-    with zipfile.ZipFile(wheel) as reader:
-        assert reader.read("which") == b"second"
-    assert [path.name for path in place.iterdir()] == [WHEEL]
-
-
-def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail(directory: Path) -> Path:
-        (directory / WHEEL).write_bytes(b"half a wh")
-        raise RuntimeError("no compiler")
-
-    builds = Artifacts("poetry test")
-    with pytest.raises(RuntimeError, match="no compiler"):
-        builds.wheel(tmp_path, fail)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("other_was_faster", [True, False])
-def test_a_failed_download_takes_nothing_from_others(
-    other_was_faster: bool, tmp_path: Path
-) -> None:
-    def fail(url: str, destination: Path) -> None:
-        if other_was_faster:
-            destination.write_bytes(b"theirs")
-        raise ConnectionError("reset")
-
-    builds = Artifacts("poetry test")
-    cache = ArtifactCache(cache_dir=tmp_path)
-    link = Link("https://example.org/slow-1.0.tar.gz")
-
-    def get() -> Path:
-        return cache.get_cached_archive_for_link(
-            link, strict=True, download_func=builds.download(fail)
-        )
-
-    if other_was_faster:
-        assert get().read_bytes() == b"theirs"
-    else:
-        with pytest.raises(ConnectionError):
-            get()

@@ -17,17 +17,14 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from poetry_plugin_safe_install.check import topics
-from poetry_plugin_safe_install.check.topics import Level
 from poetry_plugin_safe_install.locks.backend import choose
 from poetry_plugin_safe_install.locks.backend import decide
 from poetry_plugin_safe_install.locks.backend import mount_of
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
-from poetry_plugin_safe_install.needs import Need
-from poetry_plugin_safe_install.needs import row_of
 from tests.laboratory import ROOT
+from tests.laboratory.changes import renamed
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import WHEELS
@@ -326,7 +323,7 @@ packaging = "23.2"
 @pytest.fixture
 def with_old_packaging(
     new_project: Callable[..., Project], own_folder: Path
-) -> Callable[[str], Project]:
+) -> Callable[[], Project]:
     """A locked project that would harm Poetry with some options, not with others.
 
     What it has for another system never does, though it is in the lock file.
@@ -337,11 +334,10 @@ def with_old_packaging(
     Distribution("harmless", "1.0", {"harmless.py": ""}).wheel(own_folder)
     Distribution("build", "0.1", {"build.py": ""}).wheel(own_folder)
 
-    def new(version: str) -> Project:
+    def new() -> Project:
         elsewhere = "build==0.1; sys_platform == 'win32'"
         project = new_project(dependencies=("harmless", elsewhere), tail=OLD_THINGS)
-        plain = poetry_home(version, protected=False)
-        project.poetry(plain, "lock").succeeded()
+        project.lock()
         return project
 
     return new
@@ -358,14 +354,14 @@ def with_old_packaging(
 )
 def test_says_of_own_packages_what_an_install_does(
     version: str,
-    with_old_packaging: Callable[[str], Project],
+    with_old_packaging: Callable[[], Project],
     places: Callable[[], object],
     tmp_path: Path,
     index: LocalIndex,
 ) -> None:
     """With the very options that it is given, and without asking an index."""
     home = poetry_home(version).clone(tmp_path / "home")
-    project = with_old_packaging(version)
+    project = with_old_packaging()
     harmful = [("--with", "old"), ("--extras", "old"), ("--sync",)]
     harmless = [(), ("--only", "main"), ("--with", "old", "--without", "old")]
     index.requests.clear()
@@ -405,15 +401,15 @@ def test_says_of_own_packages_what_an_install_does(
 
 
 def test_pin_as_an_install_does_it(
-    with_old_packaging: Callable[[str], Project], own_home: PoetryHome
+    with_old_packaging: Callable[[], Project], own_home: PoetryHome
 ) -> None:
-    old = with_old_packaging(own_home.version)
+    old = with_old_packaging()
     pin = ("--on-self-change", "pin")
     refused = checked(old, own_home, "--with=old", *pin, venv=own_home.path)
     assert refused.level("own-packages") == "refused"
     text = old.pyproject.read_text().replace(OLD_THINGS, "")
     old.pyproject.write_text(text)
-    old.poetry(poetry_home(protected=False), "lock").succeeded()
+    old.lock()
     shown = checked(old, own_home, "--sync", venv=own_home.path)
     assert shown.findings["own-packages"]["facts"]["pin_helps"]
     pinned = checked(old, own_home, "--sync", *pin, venv=own_home.path)
@@ -424,9 +420,9 @@ def test_pin_as_an_install_does_it(
 
 
 def test_own_packages_in_the_table(
-    with_old_packaging: Callable[[str], Project], own_home: PoetryHome
+    with_old_packaging: Callable[[], Project], own_home: PoetryHome
 ) -> None:
-    project = with_old_packaging(own_home.version)
+    project = with_old_packaging()
     arguments = ("safe-install", "--check", "--with=old")
     result = project.poetry(own_home, *arguments, venv=own_home.path)
     assert result.code == 1
@@ -441,12 +437,12 @@ def test_own_packages_in_the_table(
 
 
 def test_own_packages_are_not_known(
-    with_old_packaging: Callable[[str], Project],
+    with_old_packaging: Callable[[], Project],
     own_home: PoetryHome,
     places: Callable[[], object],
 ) -> None:
     """Where Poetry refuses to install, in its words, and apart from the JSON."""
-    project = with_old_packaging(own_home.version)
+    project = with_old_packaging()
     lock = project.path / "poetry.lock"
     locked = lock.read_text()
     stale = re.sub("content-hash = .*", 'content-hash = "0"', locked)
@@ -471,9 +467,10 @@ def test_own_packages_are_not_known(
         assert why not in shown.error
     lock.write_text(locked)
     name = "configure_installer_for_command"
-    file = own_home.site_packages / "poetry" / "console" / "application.py"
-    file.write_text(file.read_text().replace(name, f"other_{name}"))
-    shown = checked(project, own_home, "--with=old", venv=own_home.path)
+    changed = renamed(name)
+    shown = checked(
+        project, own_home, "--with=old", venv=own_home.path, environ=changed
+    )
     assert shown.level("own-packages") == "note"
     assert f"{name} not found" in shown.findings["own-packages"]["text"]
 
@@ -603,21 +600,17 @@ def test_no_project(
 
 
 def test_poetry_with_other_internals(
-    new_project: Callable[..., Project], own_home: PoetryHome
+    new_project: Callable[..., Project], home: PoetryHome
 ) -> None:
     """What safe-install cannot do with such a Poetry it says; the rest it does."""
-    for module, name in (
-        ("console/commands/install.py", "_with_synchronization"),
-        ("utils/env/env_manager.py", "in_project_venv"),
-    ):
-        file = own_home.site_packages / "poetry" / module
-        file.write_text(file.read_text().replace(name, f"other_{name}"))
+    changed = renamed("_with_synchronization", "in_project_venv")
     project = new_project()
-    looked = project.poetry(own_home, "safe-install", "--check")
+    looked = project.poetry(home, "safe-install", "--check", environ=changed)
     looked.failed("EnvManager.in_project_venv not found. Look for a newer")
-    synced = project.poetry(own_home, "safe-install", "--sync")
+    synced = project.poetry(home, "safe-install", "--sync", environ=changed)
     synced.failed("Use `poetry sync`, which is protected too.")
-    project.poetry(own_home, "safe-install", "--no-root").succeeded()
+    installed = project.poetry(home, "safe-install", "--no-root", environ=changed)
+    installed.succeeded()
 
 
 def test_broken_pyproject(
@@ -673,111 +666,3 @@ def test_table_in_a_terminal(
     assert "\n" + " " * 29 + "Remedy: set enabled to true\n" in "\n".join(
         line.rstrip() for line in plain.text.splitlines()
     )
-
-
-# The judgements, row by row
-
-
-@pytest.mark.parametrize(
-    ("words", "options", "need"),
-    [
-        (["safe-install"], {"check"}, Need.CHECK),
-        (["safe-install"], {"show-config", "no-root"}, Need.CHECK),
-        (["safe-install"], {"no-root"}, Need.INSTALL),
-        (["install"], {"check"}, Need.INSTALL),
-        (["check"], {"lock"}, Need.PLUGINS),
-    ],
-)
-def test_need(words: list[str], options: set[str], need: Need) -> None:
-    assert row_of(words, options).need is need
-
-
-def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> topics.Finding:
-    changes = tuple(
-        topics.OwnPackageChange("packaging", "26.0", "20.0", action, "", (), action)
-        for action in actions
-    )
-    return topics.judge_own_packages(
-        topics.OwnPackagesFacts("refuse", True, changes, pin, unknown)
-    )
-
-
-@pytest.mark.parametrize(
-    ("finding", "pin"),
-    [
-        (own_packages("stop"), True),
-        (own_packages("stop", pin=False), False),
-        (own_packages("stop", "keep"), False),  # that is "pin" already
-        (own_packages("do"), True),
-        (own_packages("keep"), False),
-    ],
-)
-def test_remedy_for_own_packages(finding: topics.Finding, pin: bool) -> None:
-    assert ("on-self-change pin" in finding.remedy) is pin
-
-
-def test_not_all_own_packages_are_shown() -> None:
-    shown = own_packages("last", "last", "last", "last", "last").text
-    assert shown.endswith(": last; last; last; 2 more")
-
-
-HOLDER = topics.HolderFacts(
-    "poetry lock", 1, "h", "u", 0.0, "exclusive", "`poetry lock`"
-)
-READER = topics.HolderFacts("poetry run", 1, "h", "u", 0.0, "shared", "`poetry run`")
-
-
-def locks(*holders: topics.HolderFacts, timeout: float | None) -> topics.Finding:
-    lock = topics.LockFacts("the project", "/p/project.lock", holders)
-    return topics.judge_locks(topics.LocksFacts("/p", "", timeout, (lock,)))
-
-
-@pytest.mark.parametrize(
-    ("finding", "level"),
-    [
-        (topics.judge_own_packages(topics.OwnPackagesFacts("refuse", False)), "ok"),
-        (own_packages(), "ok"),
-        (own_packages("last"), "note"),
-        (own_packages("last", "keep"), "risk"),
-        (own_packages("last", "do"), "risk"),
-        (own_packages("keep", "stop"), "refused"),
-        (own_packages(unknown="no lock file"), "note"),
-        (
-            topics.judge_externally_managed(
-                topics.ExternallyManagedFacts("warn", None)
-            ),
-            "ok",
-        ),
-        (
-            topics.judge_externally_managed(
-                topics.ExternallyManagedFacts("warn", "/m")
-            ),
-            "risk",
-        ),
-        (
-            topics.judge_externally_managed(
-                topics.ExternallyManagedFacts("refuse", "/m")
-            ),
-            "refused",
-        ),
-        (
-            topics.judge_externally_managed(
-                topics.ExternallyManagedFacts("allow", "/m")
-            ),
-            "note",
-        ),
-        (topics.judge_scripts(topics.ScriptsFacts(None, False, True, ())), "ok"),
-        (topics.judge_scripts(topics.ScriptsFacts("/b", True, False, ())), "ok"),
-        (topics.judge_scripts(topics.ScriptsFacts("/b", False, True, ())), "ok"),
-        (topics.judge_scripts(topics.ScriptsFacts("/b", False, False, ())), "risk"),
-        (locks(timeout=0), "ok"),
-        (locks(HOLDER, timeout=900), "note"),
-        (locks(HOLDER, timeout=None), "note"),
-        (locks(HOLDER, timeout=0), "refused"),
-        (locks(READER, timeout=0), "note"),
-    ],
-)
-def test_judgement(finding: topics.Finding, level: str) -> None:
-    assert finding.level.value == level
-    assert bool(finding.remedy) == (finding.level in (Level.RISK, Level.REFUSED))
-    assert "\n" not in finding.remedy

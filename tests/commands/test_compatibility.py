@@ -35,12 +35,11 @@ def test_internal_that_is_gone(
     name: str,
     new_project: Callable[..., Project],
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
     project = new_project()
     venv = new_venv("environment")
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
 
     result = project.poetry(home, "install", venv=venv, environ=renamed(name))
 

@@ -44,7 +44,7 @@ def test_writer_killed_in_the_middle_of_publication(
     marker_plugin("published", "1.0").wheel(own_folder)
     project = new_project(requires_plugins='published = "*"')
     venv = new_venv("environment")
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     if "retire" in step:  # there must be something to retire
         project.poetry(plain_home, "install", venv=venv).succeeded()
 

@@ -57,7 +57,7 @@ def test_modules_loaded_because_of_the_plugin(
     if not write and about != made_with:
         pytest.skip(f"the budget is kept for {made_with}")
     project = new_project()
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     project.poetry(home, "install").succeeded()
     seen = [about]
     for arguments in COMMANDS:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.environments import venv_of
 from tests.laboratory.mounts import PLACE
 from tests.laboratory.mounts import Mount
 from tests.laboratory.mounts import fat
@@ -94,8 +94,8 @@ class Site:
         return Path(self._environ["POETRY_CACHE_DIR"])
 
     def lock(self) -> Site:
-        plain = poetry_home(protected=False)
-        self.project.poetry(plain, "lock", environ=self._environ).succeeded()
+        environ = {**self.project.environ, **self._environ}
+        replace(self.project, environ=environ).lock()
         self._reports.unlink(missing_ok=True)  # metadata comes from builds too
         return self
 
@@ -160,10 +160,7 @@ def big_python() -> Path:
 
 @pytest.fixture
 def big_venv(big_python: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "big"
-    command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
-    subprocess.run([*command, "-p", str(big_python), str(path)], check=True)
-    return path
+    return venv_of(big_python, tmp_path / "big")
 
 
 NO_LINKS = Mount(links=False)

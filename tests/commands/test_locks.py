@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,12 +43,13 @@ LEAVES = tuple(
 
 @pytest.fixture
 def project(
-    new_project: Callable[..., Project], own_folder: Path, plain_home: PoetryHome
+    new_project: Callable[..., Project],
+    own_folder: Path,
 ) -> Project:
     """One dependency, locked."""
     LEAF.wheel(own_folder)
     project = new_project(dependencies=("leaf",))
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     return project
 
 
@@ -55,20 +57,22 @@ def modules_of(venv: Path) -> set[str]:
     return {path.name for path in venv.glob("lib/python*/site-packages/leaf*")}
 
 
-@pytest.mark.parametrize("round", range(20))
+@pytest.mark.parametrize(
+    "round",
+    [1, 2, *(pytest.param(n, marks=pytest.mark.soak) for n in range(3, 21))],
+)
 def test_installs_at_once_into_one_environment(
     round: int,
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
 ) -> None:
     """F8: eight at once, the environment does not exist yet; exactly one does it all."""
     for leaf in LEAVES:
         leaf.wheel(own_folder)
     project = new_project(dependencies=tuple(leaf.name for leaf in LEAVES))
     none = {"POETRY_VIRTUALENVS_PATH": str(project.path / "elsewhere")}
-    project.poetry(plain_home, "lock", environ=none).succeeded()
+    replace(project, environ={**project.environ, **none}).lock()
 
     running = [project.start(home, "install") for _ in range(8)]
     said = [command.result().succeeded().out for command in running]
@@ -226,7 +230,7 @@ def test_command_within_a_command_does_not_wait_for_its_ancestor(
             '[tool.poetry.build]\nscript = "build.py"\n\n[[tool.poetry.source]]',
         )
     )
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     limits = {
         "POETRY_SAFE_INSTALL_LOCK_SCOPE": scope,
         "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "30",
@@ -365,7 +369,7 @@ def test_where_flock_does_not_work_markers_do(
         holder.result().succeeded()
         waiter.result().succeeded()
     assert '"soft"' in (project.store / "backend.json").read_text()
-    project.poetry(home, "lock", environ=without).succeeded()
+    project.poetry(home, "lock", venv=venv, environ=without).succeeded()
     project.poetry(home, "run", "true", venv=venv, environ=without).succeeded()
 
 
@@ -375,12 +379,11 @@ def test_nothing_is_writable_for_everyone(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
     marker_plugin("with-script", "1.0", script=True).wheel(own_folder)
     project = new_project(requires_plugins='with-script = "*"')
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     venv = new_venv("environment")
 
     project.poetry(home, "install", venv=venv, umask=umask).succeeded()
@@ -437,12 +440,11 @@ def test_one_lock_for_a_linked_project_with_an_odd_name(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     tmp_path: Path,
 ) -> None:
     LEAF.wheel(own_folder)
     project = new_project("Zahnräder & Öl", dependencies=("leaf",))
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     link = tmp_path / "link"
     link.symlink_to(project.path)
     linked = type(project)(link, project.environ)
@@ -483,7 +485,6 @@ def test_path_that_is_too_long(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
     tmp_path: Path,
 ) -> None:

@@ -113,12 +113,12 @@ class Test(unittest.TestCase):
 
 @pytest.fixture
 def project(
-    new_project: Callable[..., Project], home: PoetryHome, plugin: str, dependency: str
+    new_project: Callable[..., Project], plugin: str, dependency: str
 ) -> Project:
     project = new_project(dependencies=(dependency,), requires_plugins=plugin)
     (project.path / "test_demo.py").write_text(TEST)
     project.git("init", "-q")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     project.git("add", ".")
     return project
 

@@ -181,7 +181,7 @@ def test_dry_run_and_groups_reach_poetry(
         tail="[tool.poetry.group.extra]\noptional = true\n"
         f'[tool.poetry.group.extra.dependencies]\n{dependency} = "*"\n'
     )
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     venv = new_venv("target")
     arguments = ("safe-install", "--no-root", "--dry-run")
     without = project.poetry(home, *arguments, venv=venv).succeeded().out

@@ -119,17 +119,16 @@ def locked_project(
     def new(
         locked: tuple[str, ...], accepted: tuple[str, ...], name: str = "demo"
     ) -> Project:
-        plain = poetry_home(protected=False)
         project = new_project(name, name=name, dependencies=locked)
         # Else what Poetry requires could not be locked as it is installed.
         python = f">={DEFAULT_PYTHON},<4.0"
         text = project.pyproject.read_text().replace(">=3.10", python)
         project.pyproject.write_text(text)
-        project.poetry(plain, "lock").succeeded()
+        project.lock()
         for one, other in zip(locked, accepted, strict=True):
             text = text.replace(f'"{one}"', f'"{other}"')
         project.pyproject.write_text(text)
-        project.poetry(plain, "lock").succeeded()
+        project.lock()
         return project
 
     return new
@@ -527,7 +526,7 @@ def test_poetry_upgrades_itself_with_all_it_needs(
     (project.path / "build.py").write_text(
         "from pathlib import Path\nPath('src/demo/built.py').touch()\n"
     )
-    project.poetry(poetry_home(protected=False), "lock").succeeded()
+    project.lock()
 
     result = project.poetry(home, "install", venv=home.path).succeeded()
 
@@ -569,7 +568,7 @@ def test_a_plugin_is_developed_in_its_own_environment(
             "[tool.poetry]", f"{entry}\n[tool.poetry]", 1
         )
         project.pyproject.write_text(text)
-        project.poetry(poetry_home(protected=False), "lock").succeeded()
+        project.lock()
 
         project.poetry(home, "install", venv=home.path).succeeded()
 

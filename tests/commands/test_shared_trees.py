@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 
 from typing import TYPE_CHECKING
@@ -49,6 +48,32 @@ def modules_in(venv: Path, name: str) -> int:
 
 
 @pytest.fixture
+def new_library(
+    index: LocalIndex, environ: dict[str, str], tmp_path: Path
+) -> Callable[..., Project]:
+    """Libraries, each with the backend that it says."""
+
+    def new(backend: str = "in-tree", name: str = "lib") -> Project:
+        return Project(make_library(tmp_path / name, backend, index.url), environ)
+
+    return new
+
+
+@pytest.fixture
+def new_user(new_project: Callable[..., Project]) -> Callable[..., Project]:
+    """Projects that depend on libraries beside them; locked."""
+
+    def new(
+        name: str = "one", *, of: tuple[str, ...] = ("lib",), develop: bool = False
+    ) -> Project:
+        project = new_project(name, **uses(*of, develop=develop))
+        project.lock()
+        return project
+
+    return new
+
+
+@pytest.fixture
 def backends(home: PoetryHome) -> None:
     """The build backends, in the local index."""
     download(home.python, "setuptools", "hatchling", dependencies=True)
@@ -75,15 +100,12 @@ def test_two_projects_share_a_library(
     backend: str,
     backends: None,
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
-    make_library(tmp_path / "lib", backend)
-    one = new_project("one", **uses("lib"))
-    two = new_project("two", **uses("lib"))
-    for project in (one, two):
-        project.poetry(home, "lock").succeeded()
+    new_library(backend)
+    one, two = new_user("one"), new_user("two")
 
     venvs = second_waits(home, one, two, new_venv)
 
@@ -94,18 +116,15 @@ def test_two_projects_share_a_library(
 @pytest.mark.parametrize("version", POETRY_VERSIONS)
 def test_on_every_poetry(
     version: str,
-    index: LocalIndex,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    environ: dict[str, str],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """A library that is itself being installed, with a build script."""
     home = poetry_home(version)
-    lib = Project(make_library(tmp_path / "lib", "poetry-core", index.url), environ)
-    project = new_project("one", **uses("lib"))
-    for each in (lib, project):
-        each.poetry(home, "lock").succeeded()
+    lib = new_library("poetry-core")
+    lib.lock()
+    project = new_user()
 
     venvs = second_waits(home, lib, project, new_venv)
 
@@ -114,15 +133,12 @@ def test_on_every_poetry(
 
 def test_a_library_installed_for_development(
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
-    make_library(tmp_path / "lib", "in-tree")
-    one = new_project("one", **uses("lib", develop=True))
-    two = new_project("two", **uses("lib"))
-    for project in (one, two):
-        project.poetry(home, "lock").succeeded()
+    new_library()
+    one, two = new_user("one", develop=True), new_user("two")
 
     venvs = second_waits(home, one, two, new_venv)
 
@@ -132,19 +148,18 @@ def test_a_library_installed_for_development(
 
 def test_trees_are_built_side_by_side(
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """One command, and a library that another library depends on."""
-    base = make_library(tmp_path / "base", "in-tree")
-    backend = make_library(tmp_path / "upper", "in-tree") / "backend.py"
+    base = new_library(name="base").path
+    backend = new_library(name="upper").path / "backend.py"
     requires = f"Requires-Dist: base @ {base.as_uri()}"
     backend.write_text(
         backend.read_text().replace('VERSION + "\\n"', f'VERSION + "\\n{requires}\\n"')
     )
-    project = new_project("one", **uses("upper", "base"))
-    project.poetry(home, "lock").succeeded()
+    project = new_user(of=("upper", "base"))
     venv = new_venv("one")
 
     with Barrier("building") as building:
@@ -161,9 +176,7 @@ def test_trees_are_built_side_by_side(
 
 
 def test_projects_that_depend_on_each_other(
-    home: PoetryHome,
-    new_project: Callable[..., Project],
-    new_venv: Callable[..., Path],
+    home: PoetryHome, new_project: Callable[..., Project], new_venv: Callable[..., Path]
 ) -> None:
     """Each builds the other's tree while its own is being built."""
     one = new_project("one", name="one", **uses("two"))
@@ -171,7 +184,7 @@ def test_projects_that_depend_on_each_other(
     for project in (one, two):
         build_in_tree(project)
     for project in (one, two):
-        project.poetry(home, "lock").succeeded()
+        project.lock()
 
     with Barrier("building") as building:
         both = [
@@ -215,24 +228,22 @@ COMMANDS = {
 @pytest.mark.parametrize("version", POETRY_VERSIONS)
 def test_who_waits_for_a_build(
     version: str,
-    index: LocalIndex,
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    environ: dict[str, str],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """The build lock is held by the test; every command that builds waits for it."""
     home = poetry_home(version)
-    lib = Project(make_library(tmp_path / "lib", "poetry-core", index.url), environ)
-    plain = make_library(tmp_path / "plain", "in-tree")
+    lib = new_library("poetry-core")
+    plain = new_library(name="plain").path
     projects = {
         "lib": lib,
-        "one": new_project("one", **uses("plain")),
+        "one": new_user("one", of=("plain",)),
         "two": new_project("two"),
         "three": new_project("three"),
     }
-    lib.poetry(home, "lock").succeeded()
-    projects["one"].poetry(home, "lock").succeeded()
+    lib.lock()
     locks = [
         tree / ".poetry" / "safe-install" / "build.lock"
         for tree in (plain, lib.path, projects["three"].path)
@@ -268,10 +279,9 @@ def test_git_checkouts_in_a_shared_environment(
     home: PoetryHome,
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    environ: dict[str, str],
-    tmp_path: Path,
+    new_library: Callable[..., Project],
 ) -> None:
-    repository = Project(make_library(tmp_path / "lib", "in-tree"), environ)
+    repository = new_library()
     (repository.path / ".gitignore").write_text("build\nbusy\n")
     repository.git("init", "-q")
     repository.git("add", ".")
@@ -298,10 +308,12 @@ def test_git_checkouts_in_a_shared_environment(
 
 
 def test_metadata_that_a_build_leaves_in_the_tree(
-    home: PoetryHome, new_project: Callable[..., Project], tmp_path: Path
+    home: PoetryHome,
+    new_project: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """Poetry reads it without any backend, and must not read half of it."""
-    lib = make_library(tmp_path / "lib", "in-tree")
+    lib = new_library().path
     (lib / "lib.egg-info").mkdir()
     (lib / "lib.egg-info" / "PKG-INFO").write_text(
         "Metadata-Version: 2.2\nName: lib\nVersion: 1.0\n"
@@ -315,16 +327,12 @@ def test_metadata_that_a_build_leaves_in_the_tree(
 
 
 def test_a_setup_file_that_poetry_writes_into_the_tree(
-    home: PoetryHome,
-    index: LocalIndex,
-    environ: dict[str, str],
-    new_venv: Callable[..., Path],
-    tmp_path: Path,
+    home: PoetryHome, new_venv: Callable[..., Path], new_library: Callable[..., Project]
 ) -> None:
-    lib = Project(make_library(tmp_path / "lib", "poetry-core", index.url), environ)
+    lib = new_library("poetry-core")
     text = lib.pyproject.read_text().replace("setup-file = false", "setup-file = true")
     lib.pyproject.write_text(text)
-    lib.poetry(home, "lock").succeeded()
+    lib.lock()
     with FileLock(lib.store / "build.lock"):
         waiting = lib.start(home, "install", venv=new_venv("one"))
         waiting.says(WAITS)
@@ -334,15 +342,12 @@ def test_a_setup_file_that_poetry_writes_into_the_tree(
 
 def test_the_timeout_names_the_holder(
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
-    make_library(tmp_path / "lib", "in-tree")
-    one = new_project("one", **uses("lib"))
-    two = new_project("two", **uses("lib"))
-    for project in (one, two):
-        project.poetry(home, "lock").succeeded()
+    new_library()
+    one, two = new_user("one"), new_user("two")
 
     with Barrier("building") as building:
         slow = one.start(
@@ -362,14 +367,13 @@ def test_the_timeout_names_the_holder(
 
 def test_interrupted_while_it_waits(
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """Ctrl-C ends a command at once, though a thread of it is waiting for a lock."""
-    lib = make_library(tmp_path / "lib", "in-tree")
-    project = new_project("one", **uses("lib"))
-    project.poetry(home, "lock").succeeded()
+    lib = new_library().path
+    project = new_user()
     with FileLock(lib / ".poetry" / "safe-install" / "build.lock"):
         waiting = project.start(home, "install", venv=new_venv("one"))
         waiting.says(WAITS)
@@ -379,16 +383,15 @@ def test_interrupted_while_it_waits(
 
 def test_progress_on_a_terminal(
     home: PoetryHome,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
-    tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
     """The waiting is told beside the operation, where Poetry updates its lines."""
     import pexpect
 
-    lib = make_library(tmp_path / "lib", "in-tree")
-    project = new_project("one", **uses("lib"))
-    project.poetry(home, "lock").succeeded()
+    lib = new_library().path
+    project = new_user()
     store = lib / ".poetry" / "safe-install"
     with FileLock(store / "build.lock"):
         child = pexpect.spawn(
@@ -407,9 +410,9 @@ def test_progress_on_a_terminal(
 
 
 @pytest.fixture
-def unwritable(tmp_path: Path) -> Path:
+def unwritable(new_library: Callable[..., Project]) -> Path:
     """A library that cannot be written to; ours is in the directory below it."""
-    lib = make_library(tmp_path / "lib", "in-tree")
+    lib = new_library().path
     if os.geteuid():
         pytest.skip("needs root, to mount the library read-only")
     mount = ["mount", "--bind", "-o", "ro", str(lib), str(lib)]
@@ -474,8 +477,10 @@ build-backend = "hatchling.build"
 }
 
 
-@pytest.mark.parametrize("git", [True, False], ids=["git", "no-git"])
-@pytest.mark.parametrize("backend", SAME_FILES)
+@pytest.mark.parametrize(
+    ("backend", "git"),
+    [(backend, True) for backend in SAME_FILES] + [("poetry-core", False)],
+)
 def test_artifacts_are_the_same_byte_for_byte(
     backend: str,
     git: bool,
@@ -483,12 +488,13 @@ def test_artifacts_are_the_same_byte_for_byte(
     home: PoetryHome,
     plain_home: PoetryHome,
     index: LocalIndex,
-    new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
     environ: dict[str, str],
     tmp_path: Path,
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
 ) -> None:
-    path = make_library(tmp_path / "lib", "in-tree")
+    path = new_library().path
     (path / "backend.py").unlink()
     source = f'[[tool.poetry.source]]\nname = "local"\nurl = "{index.url}"\n\n'
     (path / "pyproject.toml").write_text(source + SAME_FILES[backend])
@@ -499,8 +505,7 @@ def test_artifacts_are_the_same_byte_for_byte(
         lib.git("init", "-q")
         lib.git("add", ".")
         lib.git("commit", "-qm", "first")
-    project = new_project("one", **uses("lib"))
-    project.poetry(home, "lock").succeeded()
+    project = new_user()
 
     def build(home: PoetryHome, name: str) -> dict[str, object]:
         output = tmp_path / name
@@ -533,29 +538,3 @@ def contents(artifact: Path) -> object:
             for member in archive.getmembers()
             for data in [archive.extractfile(member)]
         ]
-
-
-def test_threads_of_one_command_take_turns(tmp_path: Path) -> None:
-    """Seen from inside: one process, two threads, one tree."""
-    code = """
-import sys, threading
-from pathlib import Path
-from cleo.io.buffered_io import BufferedIO
-from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
-builds = SharedBuilds("poetry test", 60.0, BufferedIO())
-inside, order = threading.Event(), []
-def second():
-    inside.wait()
-    with builds.tree(Path(sys.argv[1]), lambda text: not told.set()):
-        order.append("second")
-told = threading.Event()
-thread = threading.Thread(target=second)
-thread.start()
-with builds.tree(Path(sys.argv[1])):
-    inside.set()
-    assert told.wait(60)
-    order.append("first")
-thread.join()
-assert order == ["first", "second"], order
-"""
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)

@@ -51,7 +51,6 @@ def kill_at_random(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> Counter[str]:
     """Start six commands at once and kill three of them, again and again."""
@@ -67,7 +66,7 @@ def kill_at_random(
         dependencies=tuple(bough.name for bough in boughs),
         requires_plugins='lasting = "*"',
     )
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     venvs = [new_venv("first"), new_venv("second"), None]
     files = {path: path.read_bytes() for path in project.path.glob("p*.[tl]o*")}
     sets: dict[str, str] = {}
@@ -109,10 +108,9 @@ def test_killed_commands(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
-    kill_at_random(10, new_project, own_folder, home, plain_home, new_venv)
+    kill_at_random(1, new_project, own_folder, home, new_venv)
 
 
 @pytest.mark.soak
@@ -121,11 +119,10 @@ def test_soak_of_killed_commands(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
     rounds = int(os.environ.get("ROUNDS", "170"))
-    counts = kill_at_random(rounds, new_project, own_folder, home, plain_home, new_venv)
+    counts = kill_at_random(rounds, new_project, own_folder, home, new_venv)
     print(dict(counts))
 
 

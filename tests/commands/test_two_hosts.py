@@ -17,8 +17,8 @@ from poetry_plugin_safe_install.locks import soft
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import acquire
-from poetry_plugin_safe_install.locks.soft import STALE_AFTER
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.changes import with_constants
 from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def hosts(
-    new_project: Callable[..., Project], plain_home: PoetryHome, tmp_path: Path
-) -> Iterator[Hosts]:
+def hosts(new_project: Callable[..., Project], tmp_path: Path) -> Iterator[Hosts]:
     """A project, as each of two hosts sees it."""
     require_sshfs()
     folder = tmp_path / "served"
@@ -52,7 +50,7 @@ def hosts(
 
         def new(**about: str) -> tuple[Project, Project]:
             project = new_project("served/project", **about)
-            project.poetry(plain_home, "lock").succeeded()
+            project.lock()
             first, second = (
                 type(project)(mount / "project", project.environ) for mount in mounts
             )
@@ -106,7 +104,8 @@ def test_every_python_on_both_hosts(
     # Usually once per Python; a host that does not see yet what the other has published
     # makes the same set again, and leaves the one that is there.
     assert sum("Installing shared" in out for out in said) >= len(jobs) // 2
-    assert all(out.count("shared 1.0 is active") == 2 for out in said)
+    for out in said:
+        assert out.count("shared 1.0 is active") == 2, out
 
 
 def test_host_that_is_cut_off_is_overtaken(
@@ -116,11 +115,12 @@ def test_host_that_is_cut_off_is_overtaken(
     first, second = hosts(
         requires_plugins='rewriting = "*"', tail="[tool.rewriting]\nenable = true\n"
     )
+    soon = with_constants({f"{soft.__name__}:STALE_AFTER": 6.0})
     venvs = new_venv("first"), new_venv("second")
     text = second.pyproject.read_text()
     with Barrier("rewritten") as rewritten:
         holder = first.start(
-            home, "install", venv=venvs[0], environ=rewritten.environment
+            home, "install", venv=venvs[0], environ={**rewritten.environment, **soon}
         )
         rewritten.arrival()
         subprocess.run(
@@ -128,14 +128,14 @@ def test_host_that_is_cut_off_is_overtaken(
         )
         holder.kill()
     marker = second.store / "project.lock.soft"
-    impatient = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "3"}
+    impatient = {**soon, "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "3"}
     second.poetry(home, "install", venv=venvs[1], environ=impatient).failed(
         "Gave up waiting for the project",
         f"If the host that holds it is gone for good, remove {marker}*.",
     )
     assert marker.exists()
     second.pyproject.write_text(text)  # the dead host cannot restore it
-    patient = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": str(2 * STALE_AFTER)}
+    patient = {**soon, "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "60"}
     second.poetry(home, "install", venv=venvs[1], environ=patient).succeeded()
     assert installed_version(venvs[1]) == "9.9.9"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import ROOT
+from tests.laboratory import VERSION
 from tests.laboratory.plugins import marker_plugin
-from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 
@@ -67,7 +67,7 @@ def test_self_add(
     project.poetry(home, "self", "add", str(source), environ=self_source).succeeded()
 
     shown = project.poetry(home, "self", "show", "plugins", environ=self_source)
-    assert "poetry-plugin-safe-install (0.1.0)" in shown.succeeded().out
+    assert f"poetry-plugin-safe-install ({VERSION})" in shown.succeeded().out
     assert "1 application plugin" in shown.out
     assert not (project.path / ".poetry").exists()
     project.poetry(home, "install").succeeded()
@@ -94,7 +94,7 @@ def test_no_cost_where_there_is_nothing_to_protect(
     plain_home: PoetryHome,
 ) -> None:
     project = new_project()
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     before = sorted(project.path.rglob("*"))
 
     added = _modules(project, home, *arguments) - _modules(
@@ -177,11 +177,10 @@ def test_poetry_directory_that_cannot_be(
     obstacle: str,
     new_project: Callable[..., Project],
     home: PoetryHome,
-    plain_home: PoetryHome,
 ) -> None:
     """The lock is kept elsewhere then, and nothing is lost."""
     project = new_project()
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     place = project.path / ".poetry"
     if obstacle == "file":
         place.write_text("precious")
@@ -208,7 +207,7 @@ def test_poetry_environment_that_the_user_cannot_write(
     project = new_project(
         str(other_user.base / "project"), requires_plugins='with-script = "*"'
     )
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     home = plain_home.clone(other_user.base / "home", other_user.python)
     project = other_user.takes(project)
 
@@ -238,7 +237,7 @@ def test_project_that_requires_this_plugin_itself(
         requires_plugins='poetry-plugin-safe-install = "*"\nbeside = "*"'
     )
     venv = new_venv("environment")
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     project.poetry(plain_home, "install", venv=venv).succeeded()
 
     for _ in range(3):
@@ -259,10 +258,11 @@ def test_project_that_requires_this_plugin_itself(
 
 
 def test_switched_off(
-    new_project: Callable[..., Project], home: PoetryHome, plain_home: PoetryHome
+    new_project: Callable[..., Project],
+    home: PoetryHome,
 ) -> None:
     project = new_project()
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     off = {"POETRY_SAFE_INSTALL_ENABLED": "false"}
     project.poetry(home, "install", environ=off).succeeded()
     assert not (project.path / ".poetry").exists()
@@ -277,10 +277,10 @@ def test_core_scenario(
     new_venv: Callable[..., Path],
 ) -> None:
     """Two installs at once and a run, with a plugin that is new to the project."""
-    home, plain = poetry_home(version), poetry_home(NEWEST, protected=False)
+    home = poetry_home(version)
     marker_plugin("core", "1.0", script=True).wheel(own_folder)
     project = new_project(requires_plugins='core = "*"')
-    project.poetry(plain, "lock").succeeded()
+    project.lock()
     venvs = [new_venv("first"), new_venv("second")]
 
     running = [project.start(home, "install", venv=venv) for venv in venvs]

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install.locks import waiting
 from poetry_plugin_safe_install.locks.lock import HeldLock
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from tests.laboratory.changes import with_constants
 from tests.screens import Terminal
 from tests.screens import assert_screen
 
@@ -77,19 +79,23 @@ def test_narrow_terminal_is_left_clean(
 
 
 def test_piped(project: Project, home: PoetryHome, venv: Path, hold: HeldLock) -> None:
-    """A line a second after the start, and one every ten seconds after that.
+    """A line a second after the start, and one every so often after that.
 
     Colours that are forced on make no terminal of a log file.
     """
-    running = project.start(home, "--ansi", "install", "--no-root", venv=venv)
+    assert waiting.REPEAT == 10.0
+    often = with_constants({f"{waiting.__name__}:REPEAT": 2.0})
+    running = project.start(
+        home, "--ansi", "install", "--no-root", venv=venv, environ=often
+    )
     running.says("1 s so far")
-    running.says("11 s so far")
+    running.says("3 s so far")
     hold.release()
     lines = running.result().succeeded().out.splitlines(keepends=True)
-    waiting = "".join(line for line in lines if "Waiting" in line)
-    assert "\r" not in waiting
-    assert "\x1b" not in waiting
-    assert_screen("waiting-piped", waiting, {"project": project.path})
+    shown = "".join(line for line in lines if "Waiting" in line)
+    assert "\r" not in shown
+    assert "\x1b" not in shown
+    assert_screen("waiting-piped", shown, {"project": project.path})
 
 
 def test_no_ansi_terminal(
@@ -217,6 +223,6 @@ def test_record_with_control_characters(
     )
     evil.release()
     assert "\x1b[2J" not in result.out
-    waiting, gave_up = result.out.split("Gave up")
-    assert "poetry ?[2J<error>add</error>" in waiting
+    told, gave_up = result.out.split("Gave up")
+    assert "poetry ?[2J<error>add</error>" in told
     assert "poetry ?[2J<error>add</error>" in gave_up

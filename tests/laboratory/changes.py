@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def renamed(name: str) -> dict[str, str]:
-    """Poetry's and cleo's source with another name in the place of this one.
+def renamed(*names: str) -> dict[str, str]:
+    """Poetry's and cleo's source with other names in the place of these.
 
     Everywhere, so that Poetry itself works as before, and is not what it was for those
-    who use that name. Modules and what is text keep it.
+    who use these names. Modules and what is text keep them.
     """
-    return {"PYTHONPATH": str(PAUSES), "RENAME": name}
+    return {"PYTHONPATH": str(PAUSES), "RENAME": " ".join(names)}
 
 
 def with_constants(values: Mapping[str, float | str]) -> dict[str, str]:

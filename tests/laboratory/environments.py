@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
 import sys
+import tempfile
 
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
 
 from tests.laboratory.pythons import pythons
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def isolated_environ(base: Path) -> dict[str, str]:
@@ -29,10 +29,24 @@ def isolated_environ(base: Path) -> dict[str, str]:
 
 def make_venv(path: Path, minor: str = "") -> Path:
     """An empty virtual environment to install into."""
-    python = pythons()[minor] if minor else sys.executable
-    command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
-    subprocess.run([*command, "-p", str(python), str(path)], check=True)
+    return venv_of(pythons()[minor] if minor else Path(sys.executable), path)
+
+
+def venv_of(python: Path, path: Path) -> Path:
+    """An empty virtual environment of this interpreter; where it is it does not know."""
+    shutil.copytree(_model(python), path, symlinks=True)
     return path
+
+
+@cache
+def _model(python: Path) -> Path:
+    base = tempfile.mkdtemp(prefix="environment-")
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    model = Path(base, "model")
+    command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
+    command += ["--activators", "", "-p", str(python), str(model)]
+    subprocess.run(command, check=True)
+    return model
 
 
 def installed_version(venv: Path, name: str = "demo") -> str:

@@ -9,6 +9,7 @@ import threading
 import uuid
 import zipfile
 
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+POLL = 0.01
+"""Seconds at most until a server has ended that is told to."""
+
+SERVED: dict[str, LocalIndex] = {}
+"""The indexes of this process, by their addresses."""
+
+
 class LocalIndex:
     """Serves every distribution in some folders, as PEP 503 and PEP 658 say."""
 
     def __init__(self, *folders: Path, context: ssl.SSLContext | None = None) -> None:
         """
+        :param folders: the first one holds what no other index serves.
         :param context: serve over TLS with the certificate in it.
         """
         index = self
@@ -56,7 +65,9 @@ class LocalIndex:
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True
             )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL,), daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -65,11 +76,25 @@ class LocalIndex:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        SERVED[self.url] = self
         return self
 
     def __exit__(self, *exc: object) -> None:
+        del SERVED[self.url]
         self._server.shutdown()
         self._server.server_close()
+
+    @property
+    def own_files(self) -> dict[str, str]:
+        """What no other index serves: names and hashes."""
+        folder = self._folders[0]
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {path.name: sha256(path) for path in paths}
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether it serves this file, with this content."""
+        path = self._files().get(name)
+        return path is not None and sha256(path) == digest
 
     def _files(self) -> dict[str, Path]:
         return {
@@ -100,10 +125,10 @@ class LocalIndex:
         for file in files.values():
             if _project(file.name) != _canonical(name):
                 continue
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest = sha256(file)
             extra = ""
             if file.suffix == ".whl":
-                metadata = hashlib.sha256(wheel_metadata(file)).hexdigest()
+                metadata = metadata_sha256(file)
                 extra = f' data-core-metadata="sha256={metadata}"'
                 extra += f' data-dist-info-metadata="sha256={metadata}"'
             links.append(
@@ -131,3 +156,21 @@ def wheel_metadata(wheel: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         return archive.read(name)
+
+
+def sha256(file: Path) -> str:
+    return _sha256(file, file.stat().st_mtime_ns)
+
+
+def metadata_sha256(wheel: Path) -> str:
+    return _metadata_sha256(wheel, wheel.stat().st_mtime_ns)
+
+
+@cache
+def _sha256(file: Path, changed: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@cache
+def _metadata_sha256(wheel: Path, changed: int) -> str:
+    return hashlib.sha256(wheel_metadata(wheel)).hexdigest()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from dataclasses import dataclass
 from email import message_from_string
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -18,24 +21,30 @@ from packaging.utils import canonicalize_name
 
 from tests.laboratory import CACHE
 from tests.laboratory import ROOT
+from tests.laboratory.environments import venv_of
 from tests.laboratory.index import wheel_metadata
 from tests.laboratory.pythons import pythons
 from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 POETRY_VERSIONS = tuple(
     os.environ.get("POETRY_VERSIONS", "2.0.1 2.1.4 2.2.1 2.3.4 2.4.3 2.5.1").split()
 )
 NEWEST = POETRY_VERSIONS[-1]
-DEFAULT_PYTHON = next(
-    (minor for minor in ("3.11", "3.12", "3.13", "3.10") if minor in pythons()), ""
+DEFAULT_PYTHON = os.environ.get("TESTS_PYTHON") or next(
+    (minor for minor in ("3.11", "3.12", "3.13", "3.14", "3.10") if minor in pythons()),
+    "",
 )
+MAIN = "poetry @ git+https://github.com/python-poetry/poetry.git"
+"""What the version "main" stands for."""
 WHEELS = CACHE / "wheels"
 STAND_INS = CACHE / "stand-ins"
+STAMP = "made"
+"""A file in a home that is complete: where it was made."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +71,96 @@ class PoetryHome:
         """Put something into this environment, from its path or the index."""
         _uv("pip", "install", "--python", self.python, *what)
 
-    def pip_uninstall(self, *names: str) -> None:
-        _uv("pip", "uninstall", "--python", self.python, *names)
-
     def clone(self, path: Path, python: Path | None = None) -> PoetryHome:
-        """A copy of its own for a test that changes it.
+        """One of its own for a test that changes it.
+
+        All clones have the same files, each under names of its own. To change one, write
+        a new one in its place, as installers do; a test that writes into one fails.
 
         :param python: another interpreter of the same minor version.
         """
-        packages = self.site_packages
-        _uv("venv", "--python", python or pythons()[self.minor], path)
-        copy = PoetryHome(path, self.version, self.minor)
-        shutil.copytree(packages, copy.site_packages, symlinks=True, dirs_exist_ok=True)
-        source = (self.executable).read_text(encoding="utf-8")
-        copy.executable.write_text(
-            source.replace(str(self.path), str(path)), encoding="utf-8"
+        return self._build(path, python, _template(self), _link)
+
+    def _build(
+        self,
+        path: Path,
+        python: Path | None,
+        packages: Path,
+        copy_function: Callable[[str, str], object],
+    ) -> PoetryHome:
+        venv_of(python or pythons()[self.minor], path)
+        home = PoetryHome(path, self.version, self.minor)
+        shutil.copytree(
+            packages,
+            home.site_packages,
+            symlinks=True,
+            copy_function=copy_function,
+            dirs_exist_ok=True,
         )
-        copy.executable.chmod(0o755)
-        return copy
+        write_script(self.executable, home)
+        return home
+
+
+def write_script(executable: Path, home: PoetryHome) -> None:
+    """Give a home a script like this one, for its own Python."""
+    lines = executable.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[0] = f"#!{home.python}\n"
+    home.executable.write_text("".join(lines), encoding="utf-8")
+    home.executable.chmod(0o755)
+
+
+def _link(source: str, destination: str) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:  # another file system
+        shutil.copy2(source, destination)
+
+
+State = dict[str, tuple[int, ...]]
+
+TEMPLATES: dict[PoetryHome, tuple[Path, State]] = {}
+"""What clones of homes share, and how it was at first."""
+
+CLONED: set[PoetryHome] = set()
+"""The homes of which a clone was made since somebody looked at the templates."""
+
+
+def _template(home: PoetryHome) -> Path:
+    """A copy: what a test spoils by mistake is never the home that all tests use."""
+    if home not in TEMPLATES:
+        directory = Path(tempfile.mkdtemp(prefix="template-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        shutil.copytree(
+            home.site_packages, directory, symlinks=True, dirs_exist_ok=True
+        )
+        directory.chmod(0o755)
+        TEMPLATES[home] = (directory, _state(directory))
+    CLONED.add(home)
+    return TEMPLATES[home][0]
+
+
+def _state(directory: Path) -> State:
+    found: State = {}
+    for path in directory.rglob("*"):
+        if not path.is_dir():
+            seen = path.lstat()
+            about = (seen.st_size, seen.st_mtime_ns, seen.st_mode, seen.st_uid)
+            found[str(path.relative_to(directory))] = about
+    return found
+
+
+def spoiled_templates() -> list[str]:
+    """Files that clones share and that were written since somebody looked."""
+    spoiled = []
+    while CLONED:
+        home = CLONED.pop()
+        directory, before = TEMPLATES[home]
+        now = _state(directory)
+        changed = sorted(name for name in before if now.get(name) != before[name])
+        if changed:
+            del TEMPLATES[home]
+        spoiled += [f"{home.path.name}/{name}" for name in changed]
+    return spoiled
 
 
 @cache
@@ -104,25 +185,33 @@ def measured_home(minor: str = DEFAULT_PYTHON, *, protected: bool) -> PoetryHome
 
 def _made(version: str, minor: str, kind: str) -> PoetryHome:
     home = PoetryHome(CACHE / "poetry" / f"{version}-{minor}-{kind}", version, minor)
-    stamp = home.path / "made"
-    if stamp.exists():
+    stamp = home.path / STAMP
+    if _is_here(home):
         return home
     CACHE.mkdir(exist_ok=True)
     with FileLock(CACHE / f"{home.path.name}.lock"):
-        if stamp.exists():
+        if _is_here(home):
             return home
         shutil.rmtree(home.path, ignore_errors=True)
         if kind == "plain":
             _uv("venv", "--python", pythons()[minor], home.path)
-            home.pip_install(f"poetry=={version}", "filelock>=3.12.2")
+            poetry = MAIN if version == "main" else f"poetry=={version}"
+            home.pip_install(poetry, "filelock>=3.12.2")
             download(home.python, *_frozen(home))
         else:
-            _made(version, minor, "plain").clone(home.path)
+            plain = _made(version, minor, "plain")
+            plain._build(home.path, None, plain.site_packages, shutil.copy2)
             how = ("-e", ROOT) if kind == "protected" else (ROOT,)
             _uv("pip", "install", "--python", home.python, "--no-deps", *how)
         _compile(home)
-        stamp.touch()
+        stamp.write_text(str(home.path), encoding="utf-8")
     return home
+
+
+def _is_here(home: PoetryHome) -> bool:
+    """Whether it was made, and for this place: its scripts and links name it."""
+    stamp = home.path / STAMP
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == str(home.path)
 
 
 def _compile(home: PoetryHome) -> None:
@@ -134,8 +223,9 @@ def _compile(home: PoetryHome) -> None:
 
 
 def _frozen(home: PoetryHome) -> list[str]:
+    """What is installed; of what is from a repository, the newest release."""
     listed = _uv("pip", "freeze", "--python", home.python)
-    return [line for line in listed.splitlines() if "==" in line]
+    return [line.partition(" @ ")[0] for line in listed.splitlines()]
 
 
 def download(python: Path, *requirements: str, dependencies: bool = False) -> None:

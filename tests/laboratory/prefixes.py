@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tests.laboratory.poetries import PoetryHome
+from tests.laboratory.poetries import write_script
 from tests.laboratory.pythons import pythons
 
 
@@ -49,9 +50,5 @@ def with_poetry(home: PoetryHome, prefix: Path, site: Path | None = None) -> Poe
         symlinks=True,
         dirs_exist_ok=True,
     )
-    source = home.executable.read_text(encoding="utf-8")
-    system.executable.write_text(
-        source.replace(str(home.path), str(prefix)), encoding="utf-8"
-    )
-    system.executable.chmod(0o755)
+    write_script(home.executable, system)
     return system

@@ -12,6 +12,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
 
+from tests.laboratory import lock_files
+from tests.laboratory.poetries import poetry_home
+
 
 if TYPE_CHECKING:
     import signal
@@ -151,6 +154,13 @@ class Project:
     @property
     def pyproject(self) -> Path:
         return self.path / "pyproject.toml"
+
+    def lock(self, home: PoetryHome | None = None) -> None:
+        """Have a lock file, as ``poetry lock`` of the newest Poetry makes it.
+
+        It is made by Poetry once, and kept for all tests that need the same.
+        """
+        lock_files.lock(self, home or poetry_home(protected=False))
 
     def start(
         self,

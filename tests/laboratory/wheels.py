@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import tarfile
@@ -79,7 +80,11 @@ class Distribution:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self._stem}.tar.gz"
         contents = {**self.files, "PKG-INFO": self.metadata}
-        with tarfile.open(path, "w:gz") as archive:
+        with (
+            # The same bytes each time here too: gzip would write when it was made.
+            gzip.GzipFile(path, "w", mtime=0) as file,
+            tarfile.open(fileobj=file, mode="w") as archive,
+        ):
             for name, text in contents.items():
                 data = text.encode()
                 member = tarfile.TarInfo(f"{self._stem}/{name}")

@@ -4,8 +4,8 @@ On ``PYTHONPATH`` this is imported when Python starts. The environment says what
 
 ``PAUSE=package.module:Class.function:before`` (or ``after``)
     the process waits there at the barrier ``pause`` (see ``tests.laboratory.barriers``).
-``RENAME=name``
-    Poetry's and cleo's own source has another name wherever it has this one.
+``RENAME=name other_name``
+    Poetry's and cleo's own source has other names wherever it has these.
 ``CONSTANTS=package.module:NAME=1.5 package.module:OTHER=2``
     constants have other values.
 """
@@ -47,24 +47,37 @@ def pause(module, function, side):
     setattr(owner, name, paused)
 
 
-class Renaming(importlib.machinery.SourceFileLoader):
-    """Has another name in a source, but for module names and what is text."""
+class Rename:
+    """Another name in a source, but for module names and what is text."""
 
-    old = os.environ.get("RENAME", "")
-    new = f"{old}_changed"
-    own_import = re.compile(rf"^(\s*from (?:poetry|cleo)\b\S* import ){old}$", re.M)
-    other_import = re.compile(rf"^(\s*from (?!poetry|cleo)\S+ import {old})$", re.M)
-    use = re.compile(rf"^(?!\s*(?:import|from) )(.*)\b{old}\b(?!['\"])", re.M)
+    def __init__(self, old):
+        self.old, self.new = old, f"{old}_changed"
+        own = rf"^(\s*from (?:poetry|cleo)\b\S* import ){old}$"
+        other = rf"^(\s*from (?!poetry|cleo)\S+ import {old})$"
+        use = rf"^(?!\s*(?:import|from) )(.*)\b{old}\b(?!['\"])"
+        self.own_import = re.compile(own, re.MULTILINE)
+        self.other_import = re.compile(other, re.MULTILINE)
+        self.use = re.compile(use, re.MULTILINE)
 
-    def get_code(self, fullname):
-        path = self.get_filename(fullname)
-        before = self.get_data(path).decode()
-        if self.old not in before:
-            return super().get_code(fullname)
-        text = self.own_import.sub(rf"\g<1>{self.new}", before)
+    def __call__(self, text):
+        if self.old not in text:
+            return text
+        text = self.own_import.sub(rf"\g<1>{self.new}", text)
         text = self.other_import.sub(rf"\g<1> as {self.new}", text)
         while self.use.search(text):
             text = self.use.sub(rf"\g<1>{self.new}", text)
+        return text
+
+
+RENAMES = [Rename(name) for name in os.environ.get("RENAME", "").split()]
+
+
+class Renaming(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname):
+        path = self.get_filename(fullname)
+        before = text = self.get_data(path).decode()
+        for rename in RENAMES:
+            text = rename(text)
         if text == before:
             return super().get_code(fullname)
         return compile(text, path, "exec", dont_inherit=True)
@@ -91,10 +104,10 @@ class Changes(importlib.abc.MetaPathFinder):
 
     @property
     def has_work(self):
-        return bool(self.after_loading or Renaming.old)
+        return bool(self.after_loading or RENAMES)
 
     def find_spec(self, name, path, target=None):
-        renamed = Renaming.old and self.is_poetrys(name)
+        renamed = RENAMES and self.is_poetrys(name)
         changes = self.after_loading.get(name)
         if not renamed and not changes:
             return None

@@ -1,0 +1,38 @@
+"""Turns of threads in one source tree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_threads_of_one_command_take_turns(tmp_path: Path) -> None:
+    """Seen from inside: one process, two threads, one tree."""
+    code = """
+import sys, threading
+from pathlib import Path
+from cleo.io.buffered_io import BufferedIO
+from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
+builds = SharedBuilds("poetry test", 60.0, BufferedIO())
+inside, order = threading.Event(), []
+def second():
+    inside.wait()
+    with builds.tree(Path(sys.argv[1]), lambda text: not told.set()):
+        order.append("second")
+told = threading.Event()
+thread = threading.Thread(target=second)
+thread.start()
+with builds.tree(Path(sys.argv[1])):
+    inside.set()
+    assert told.wait(60)
+    order.append("first")
+thread.join()
+assert order == ["first", "second"], order
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
