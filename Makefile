@@ -3,43 +3,78 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+LOCK := requirements-dev.txt
+SLOWEST := --durations=10 --durations-min=1
 
-.PHONY: demo test test-matrix soak bench bench-full lint types docs clean
+.PHONY: help
+help: ## say what there is (this)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-$(VENV)/made: requirements-dev.txt pyproject.toml
+$(VENV)/made: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip uv
-	$(PY) -m uv pip install --quiet --python $(PY) -r requirements-dev.txt -e .
+	$(PY) -m pip install --quiet "$$(grep '^uv==' $(LOCK))"
+	$(PY) -m uv pip sync --quiet --python $(PY) $(LOCK)
+	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
 	touch $@
 
-demo: $(VENV)/made
-	$(PY) -m tests.demonstration
+.PHONY: test
+test: $(VENV)/made ## all tests but those below: five minutes on two cores
+	$(PY) -m pytest -m "not matrix and not soak" $(SLOWEST) $(ARGS)
 
-test: $(VENV)/made
-	$(PY) -m pytest -m "not matrix and not soak" $(ARGS)
+.PHONY: test-quick
+test-quick: $(VENV)/made ## the tests that need no Poetry process: twenty seconds
+	$(PY) -m pytest tests/unit -m "not soak" $(ARGS)
 
-test-matrix: $(VENV)/made
-	$(PY) -m pytest -m matrix $(ARGS)
+.PHONY: test-matrix
+test-matrix: $(VENV)/made ## the core scenarios on every supported Poetry
+	$(PY) -m pytest -m matrix $(SLOWEST) $(ARGS)
 
-soak: $(VENV)/made
-	$(PY) -m pytest -m soak -n 0 -s $(ARGS)
+.PHONY: soak
+soak: $(VENV)/made ## hours of what chance decides, to find flakes and races
+	$(PY) -m tests.soak $(ARGS)
 
-# Within five minutes; `make bench-full` takes its time and is what a release quotes.
-bench: $(VENV)/made
-	$(PY) -m tests.benchmarks $(ARGS)
-
-bench-full: $(VENV)/made
-	$(PY) -m tests.benchmarks --full $(ARGS)
-
-lint: $(VENV)/made
+.PHONY: lint
+lint: $(VENV)/made ## code, its format, and the workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.ci/lint-workflows
 
-types: $(VENV)/made
+.PHONY: types
+types: $(VENV)/made ## mypy
 	$(PY) -m mypy
 
-docs: $(VENV)/made
+.PHONY: docs
+docs: $(VENV)/made ## the pages, into site/
 	$(PY) -m mkdocs build --strict --quiet
 
-clean:
-	rm -rf $(VENV) .cache dist
+.PHONY: demo
+demo: $(VENV)/made ## several Poetrys at once, unprotected and protected
+	$(PY) -m tests.demonstration
+
+.PHONY: bench
+bench: $(VENV)/made ## what the protection costs, within five minutes
+	$(PY) -m tests.benchmarks $(ARGS)
+
+.PHONY: bench-full
+bench-full: $(VENV)/made ## the same, as a release quotes it
+	$(PY) -m tests.benchmarks --full $(ARGS)
+
+.PHONY: dist
+dist: $(VENV)/made ## build what is released, and check it
+	rm -rf dist
+	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
+
+.PHONY: test-dist
+test-dist: $(VENV)/made ## test the very files that are in dist/
+	DIST=dist $(PY) -m pytest tests/commands/test_packaging.py $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/made ## take new releases of the development tools
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --upgrade \
+		--group dev pyproject.toml \
+		--custom-compile-command "make lock" --output-file $(LOCK)
+
+.PHONY: clean
+clean: ## remove what these targets have made
+	rm -rf $(VENV) .cache dist site
