@@ -181,11 +181,11 @@ def test_docker(
     )
     commands = [line.removeprefix("RUN ") for line in lines if "RUN poetry" in line]
     assert len(commands) == 2
-    before = list((tmp_path / "venvs").iterdir())
+    before = list((tmp_path / "venvs").glob("*"))
     for command in commands:
         shell(command, project, home, venv, environ).succeeded()
     shell(f"{venv}/bin/python -m unittest", project, home).succeeded()
-    assert list((tmp_path / "venvs").iterdir()) == before
+    assert list((tmp_path / "venvs").glob("*")) == before
 
 
 def test_pre_commit(project: Project, home: PoetryHome) -> None:

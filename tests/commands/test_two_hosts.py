@@ -115,7 +115,8 @@ def test_host_that_is_cut_off_is_overtaken(
     first, second = hosts(
         requires_plugins='rewriting = "*"', tail="[tool.rewriting]\nenable = true\n"
     )
-    soon = with_constants({f"{soft.__name__}:STALE_AFTER": 6.0})
+    where = soft.__name__
+    soon = with_constants({f"{where}:STALE_AFTER": 6.0, f"{where}:HEARTBEAT": 1.0})
     venvs = new_venv("first"), new_venv("second")
     text = second.pyproject.read_text()
     with Barrier("rewritten") as rewritten:

@@ -33,8 +33,12 @@ def make_venv(path: Path, minor: str = "") -> Path:
 
 
 def venv_of(python: Path, path: Path) -> Path:
-    """An empty virtual environment of this interpreter; where it is it does not know."""
-    shutil.copytree(_model(python), path, symlinks=True)
+    """An empty virtual environment of this interpreter, or the one that is there.
+
+    A copy of one that is made once: where it is it does not know.
+    """
+    if not path.exists():
+        shutil.copytree(_model(python), path, symlinks=True)
     return path
 
 
