@@ -132,7 +132,7 @@ def test_host_that_is_cut_off_is_overtaken(
     impatient = {**soon, "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "3"}
     second.poetry(home, "install", venv=venvs[1], environ=impatient).failed(
         "Gave up waiting for the project",
-        f"If the host that holds it is gone for good, remove {marker}*.",
+        f"If the host that holds it is gone permanently, remove {marker}*.",
     )
     assert marker.exists()
     second.pyproject.write_text(text)  # the dead host cannot restore it

@@ -16,10 +16,22 @@ def test_threads_of_one_command_take_turns(tmp_path: Path) -> None:
     """Seen from inside: one process, two threads, one tree."""
     code = """
 import sys, threading
+from contextlib import contextmanager
 from pathlib import Path
 from cleo.io.buffered_io import BufferedIO
 from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
-builds = SharedBuilds("poetry test", 60.0, BufferedIO())
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.session import Session
+io = BufferedIO()
+session = Session(io, "poetry test", 60.0, lambda *waited: None)
+@contextmanager
+def during_backend(lock, report):
+    held = session.wait_for(lock, Mode.EXCLUSIVE, report)
+    try:
+        yield
+    finally:
+        held.release()
+builds = SharedBuilds("poetry test", io, session, during_backend)
 inside, order = threading.Event(), []
 def second():
     inside.wait()
