@@ -64,6 +64,7 @@ class Guarded:
         self.scheme = scheme
 
 
+@GUARD.uses("poetry.installation.installer", "Installer.is_dry_run")
 @GUARD.around("poetry.installation.executor", "Executor.execute")
 def _execute(
     _: None,

@@ -144,9 +144,7 @@ class TargetEnvironment:
         """Whether the options say that nothing is to be installed."""
         return self.io.input.has_parameter_option(["--dry-run", "--lock"], True)
 
-    @INSTALLERS.uses(
-        "poetry.installation.installer", "Installer.executor", "Installer.is_dry_run"
-    )
+    @INSTALLERS.uses("poetry.installation.installer", "Installer.executor")
     @INSTALLERS.uses("poetry.installation.executor", "Executor._wheel_installer")
     def guard(self, command: StartingCommand, guard: OperationsGuard) -> None:
         """Have every list of operations pass the guard before it is executed."""
@@ -334,6 +332,7 @@ def _is_plugin(pyproject: Mapping[str, Any]) -> bool:
     )
 
 
+@INSTALLERS.uses("poetry.installation.operations.update", "Update.initial_package")
 def _other_source(operation: Operation) -> str:
     """Where a package comes from, if the installed one does not come from there.
 

@@ -118,10 +118,16 @@ def scripts_of_project(pyproject: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in names]
 
 
+class _EntryPoints(configparser.ConfigParser):
+    """Names of scripts are as they are written."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def script_names(entry_points: str) -> list[str]:
     """The scripts in the text of an entry_points.txt."""
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser = _EntryPoints(delimiters=("=",), interpolation=None)
     parser.read_string(entry_points)
     return [
         name
