@@ -42,6 +42,9 @@ class Need(Enum):
     INSTALL = "install"
     """Installs the project's plugins and fills its environment."""
 
+    SELF = "self"
+    """Changes the environment that Poetry is installed in; there is no project."""
+
 
 class Row:
     """One row of the table.
@@ -73,6 +76,7 @@ _WRITE = Row(Need.WRITE, caches=False)
 _WRITE_BOTH = Row(Need.WRITE, changes=True, caches=False)
 _WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
 _BUILD = Row(Need.BUILD, builds=True)
+_SELF = Row(Need.SELF, changes=True)
 _PLUGINS = Row(Need.PLUGINS)
 _PLUGINS_ONLY = Row(Need.PLUGINS, caches=False)
 
@@ -90,6 +94,11 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("python",): _NOTHING,
     ("search",): _CACHES,
     ("self",): _CACHES,
+    ("self", "add"): _SELF,
+    ("self", "install"): _SELF,
+    ("self", "remove"): _SELF,
+    ("self", "sync"): _SELF,
+    ("self", "update"): _SELF,
     ("run",): Row(Need.RUN, caches=False),
     ("install",): _INSTALL,
     ("safe-install",): _INSTALL,

@@ -47,6 +47,10 @@ def _protect(command: StartingCommand) -> Protection | None:
 def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
     from poetry_plugin_safe_install.needs import Need
 
+    if row.need is Need.SELF:
+        from poetry_plugin_safe_install.self_protection import protect_self
+
+        return protect_self(command, row)
     if row.need is Need.NOTHING or command.project is None:
         return None
 

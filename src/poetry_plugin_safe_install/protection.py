@@ -55,6 +55,8 @@ from poetry_plugin_safe_install.summary import Summary
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cleo.events.console_command_event import ConsoleCommandEvent
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
@@ -89,6 +91,12 @@ def protect(
         if failure
         else ProtectedCommand(command, row, settings, store)
     )
+
+
+def _set_aside(environment: Path) -> Path:
+    from poetry_plugin_safe_install.environments.set_aside import set_aside
+
+    return set_aside(environment)
 
 
 def _settings(command: StartingCommand) -> Settings:
@@ -255,8 +263,9 @@ class ProtectedCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
+        environments = self._environment
         watch_environments(
-            self._command, self._environment.creating, self._environment.removing
+            self._command, environments.creating, environments.removing, _set_aside
         )
         if wants_environment(event):
             environment = self._environment.find(event)

@@ -5,6 +5,7 @@ Whatever the change was, the next ``poetry install`` makes the environment whole
 
 from __future__ import annotations
 
+import os
 import re
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import pytest
 from tests.laboratory.killing import Saved
 from tests.laboratory.killing import faults
 from tests.laboratory.killing import killed
+from tests.laboratory.killing import wrong_files
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.killing import Killed
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 OLDEST = POETRY_VERSIONS[0]
 WORKERS = 3
+STEP = int(os.environ.get("KILL_STEP", "1"))
+"""Only every so many changes, for a soak that is in a hurry."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,41 @@ def test_poetry_without_the_plugin_installs_what_is_missing(
         assert faults(bench.venv) == []
 
 
+def test_killed_while_poetry_changes_its_own_environment(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    index: LocalIndex,
+    tmp_path: Path,
+    home: PoetryHome,
+) -> None:
+    make_wheels(own_folder)
+    home = home.clone(tmp_path / "home")
+    config = tmp_path / "config"
+    config.mkdir()
+    source = f'[[tool.poetry.source]]\nname = "local"\nurl = "{index.url}"\n'
+    (config / "pyproject.toml").write_text(f'{source}priority = "primary"\n')
+    project = new_project()
+    environ = {**project.environ, "POETRY_CONFIG_DIR": str(config)}
+    project = replace(project, environ=environ)
+    said = ""
+    with Preloaded(home, project.environment()) as poetry:
+
+        def run(*arguments: str, at: int = 0) -> Killed:
+            return killed(poetry, project, "self", *arguments, venv=home.path, at=at)
+
+        changes = run("add", "early==1.0").changes
+        for share in (0.4, 0.6, 0.8):
+            run("remove", "early").result.succeeded()
+            assert not list(home.path.rglob("*early*"))
+            assert run("add", "early==1.0", at=int(changes * share)).was_killed
+            assert not list(home.site_packages.glob("early-*.dist-info"))
+            said += run("add", "early==1.0").result.succeeded().out
+
+    assert "Repaired: early (the install that was writing it, pid" in said
+    wrong = wrong_files(home.path, home.site_packages)
+    assert [text for text in wrong if "early" in text or "shared" in text] == []
+
+
 def test_failed_install_leaves_nothing(
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
@@ -271,7 +311,7 @@ def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]
     changes = benches[0].run(*scenario.arguments).changes
     kills = [
         Kill(at, half, again)
-        for at in range(1, changes + 1)
+        for at in range(1, changes + 1, STEP)
         for half, again in ((False, 0), (True, 0), (False, 1 + at * 7 % changes))
     ]
     free = list(benches)

@@ -104,7 +104,7 @@ class Saved:
 def faults(venv: Path, *, lists: bool = True) -> list[str]:
     """What is wrong with an environment: files, modules, and who lists what."""
     (site,) = venv.glob("lib/python3*/site-packages")
-    found = _wrong_files(venv, site)
+    found = wrong_files(venv, site)
     packages = sorted(
         path.name.removesuffix(".py")
         for path in site.iterdir()
@@ -134,7 +134,8 @@ def _modules(dist_info: Path) -> list[str]:
     ]
 
 
-def _wrong_files(venv: Path, site: Path) -> list[str]:
+def wrong_files(venv: Path, site: Path) -> list[str]:
+    """Files that are not as a RECORD says, and those that none names."""
     found = []
     named = set()
     for dist_info in site.glob("*.dist-info"):

@@ -195,7 +195,9 @@ def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
     locks = [project_lock(context.store, project, backend)]
     if target.environment is not None:
         environment = target.environment
-        locks.append(environment_lock(environment, context.store, project, backend))
+        inside = project in Path(environment.path).parents
+        store = context.store if inside else None
+        locks.append(environment_lock(environment, store, backend))
     build = tree_lock(context.store, context.pyproject.parent)
     if build.path.exists():
         locks.append(build)

@@ -93,22 +93,27 @@ class _Watch:
         self,
         building: Callable[[Path], AbstractContextManager[None]],
         removing: Callable[[Path], AbstractContextManager[None]],
+        set_aside: Callable[[Path], Path],
     ) -> None:
         self.building = building
         self.removing = removing
+        self.set_aside = set_aside
 
 
 def watch_environments(
     command: StartingCommand,
     building: Callable[[Path], AbstractContextManager[None]],
     removing: Callable[[Path], AbstractContextManager[None]],
+    set_aside: Callable[[Path], Path],
 ) -> None:
     """Have these entered around the making and removing of the user's environments.
+
+    :param set_aside: moves one that is about to be removed, and says where it is.
 
     ``EnvManager.create_venv`` makes them with ``self.build_venv(path, …)``; isolated
     environments are made with ``EnvManager.build_venv`` and do not matter here.
     """
-    command.patch(WATCH, _Watch(building, removing))
+    command.patch(WATCH, _Watch(building, removing, set_aside))
 
 
 @WATCH.around("poetry.utils.env", "EnvManager.create_venv")
@@ -132,7 +137,7 @@ def _remove_venv(
     watch: _Watch, original: Callable[..., None], cls: type[EnvManager], path: Path
 ) -> None:
     with watch.removing(Path(path)):
-        original(cls, path)
+        original(cls, watch.set_aside(Path(path)))
 
 
 def remove_environment(path: Path) -> None:
@@ -152,12 +157,20 @@ class InstallDirectories:
     """The directories of an environment that packages are installed into.
 
     :param roots: all that installing knows: scripts, headers, data and so on.
+    :param standard_library: ``None`` in a virtual environment.
     """
 
-    def __init__(self, prefix: str, sites: list[str], roots: list[str]) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        sites: list[str],
+        roots: list[str],
+        standard_library: str | None,
+    ) -> None:
         self.prefix = prefix
         self.sites = sites
         self.roots = roots
+        self.standard_library = standard_library
 
 
 @ENVIRONMENTS.uses(
@@ -167,7 +180,17 @@ def install_directories(environment: Any) -> InstallDirectories:
     """``Env.paths`` has directories by scheme, and a list of those to fall back to."""
     sites = [environment.purelib, environment.platlib, *environment.fallbacks]
     roots = [path for path in environment.paths.values() if isinstance(path, str)]
-    return InstallDirectories(str(environment.path), [*map(str, sites)], roots)
+    library = None if environment.is_venv() else environment.paths.get("stdlib")
+    prefix = str(environment.path)
+    return InstallDirectories(prefix, [*map(str, sites)], roots, library)
+
+
+@ENVIRONMENTS.uses("poetry.utils.env", "EnvManager.get_system_env")
+def poetrys_environment() -> Any:
+    """The one that Poetry is installed in, as ``SelfCommand.env`` has it."""
+    from poetry.utils.env import EnvManager
+
+    return EnvManager.get_system_env(naive=True)
 
 
 @ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")

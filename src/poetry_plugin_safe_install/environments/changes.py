@@ -13,6 +13,7 @@ from typing import Any
 
 from poetry_plugin_safe_install.compat.environments import install_directories
 from poetry_plugin_safe_install.environments.places import JOURNALS
+from poetry_plugin_safe_install.environments.places import place_aside
 from poetry_plugin_safe_install.locks.descendants import path_for_descendant
 
 
@@ -33,6 +34,10 @@ def repair(environment: Any, lock: Lock, say: Callable[[str], None]) -> None:
 
     :param say: shows a line to the user.
     """
+    if place_aside(environment.path).is_dir():
+        from poetry_plugin_safe_install.environments.set_aside import sweep
+
+        sweep(environment.path)
     if _has_journals(environment) and path_for_descendant(lock.path) == lock.path:
         from poetry_plugin_safe_install.environments import repair
 
@@ -81,7 +86,9 @@ def _places(environment: Any) -> Places:
     from poetry_plugin_safe_install.environments.removal import Places
 
     found = install_directories(environment)
-    prefix = os.path.realpath(found.prefix)
-    sites = tuple(dict.fromkeys(map(os.path.realpath, found.sites)))
-    roots = frozenset((prefix, *sites, *map(os.path.realpath, found.roots)))
-    return Places(prefix, sites, roots)
+    is_managed = False
+    if library := found.standard_library:
+        from poetry_plugin_safe_install.environments.system import MARKER
+
+        is_managed = os.path.exists(os.path.join(library, MARKER))
+    return Places(found.prefix, found.sites, found.roots, is_managed)

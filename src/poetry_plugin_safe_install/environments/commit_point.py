@@ -15,17 +15,15 @@ import threading
 
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.installs import PROJECT
 from poetry_plugin_safe_install.environments import journal
 from poetry_plugin_safe_install.environments.places import JOURNALS
-from poetry_plugin_safe_install.environments.removal import RealPaths
 from poetry_plugin_safe_install.environments.removal import committed
 from poetry_plugin_safe_install.environments.removal import named_in
-from poetry_plugin_safe_install.environments.repair import finish_removal
-from poetry_plugin_safe_install.environments.repair import undo_installation
+from poetry_plugin_safe_install.environments.removal import remove
+from poetry_plugin_safe_install.environments.removal import remove_tree
 from poetry_plugin_safe_install.errors import EnvironmentChangeError
 
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.environments.journal import Change
     from poetry_plugin_safe_install.environments.removal import Places
+    from poetry_plugin_safe_install.environments.removal import RealPaths
 
 
 class CommitPoint:
@@ -48,7 +47,7 @@ class CommitPoint:
 
     def concerns(self, site: str) -> bool:
         """Whether a site-packages is one of the environment's."""
-        return os.path.realpath(site) in self._places.sites
+        return self._places.real.directory(site) in self._places.sites
 
     def install(
         self, site: str, package: str, job: str, files: Collection[str]
@@ -60,7 +59,7 @@ class CommitPoint:
         """
         try:
             change = journal.begin(site, package, job)
-            return Installation(self, change, files)
+            return Installation(self, change, files, self._places.real)
         except OSError as error:
             raise EnvironmentChangeError(f"{package}: {error}") from error
 
@@ -80,16 +79,13 @@ class CommitPoint:
         site = os.path.dirname(dist_info)
         try:
             change = journal.begin(site, package, job)
-            change = replace(
-                change,
-                removes=True,
-                trees=tuple(os.path.relpath(tree, site) for tree in trees),
-            )
+            change.removes = True
+            change.trees = [os.path.relpath(tree, site) for tree in trees]
             journal.write(change)
         except OSError:
             return False
         try:
-            change = _take_out(change, dist_info)
+            _take_out(change, dist_info)
         except OSError:
             journal.close(change)
             return False
@@ -106,8 +102,8 @@ class CommitPoint:
     def _can_remove(self, dist_info: str) -> bool:
         """Whether there is a RECORD, and every directory it names can be written."""
         site = os.path.dirname(dist_info)
-        real = RealPaths()
-        if not dist_info.endswith(".dist-info"):
+        real = self._places.real
+        if self._places.is_managed or not dist_info.endswith(".dist-info"):
             return False
         if not real(dist_info, "").startswith(self._places.prefix + os.sep):
             return False
@@ -141,7 +137,7 @@ class CommitPoint:
         """The files of what is installed, and of what other threads are installing."""
         with self._lock:
             others = self._others(change.key)
-        return committed(self._places.sites, RealPaths()) | others
+        return committed(self._places, change.stays) | others
 
     def _others(self, key: str) -> set[str]:
         return {
@@ -156,11 +152,15 @@ class Installation:
     """One package that is being written."""
 
     def __init__(
-        self, changes: CommitPoint, change: Change, paths: Collection[str]
+        self,
+        changes: CommitPoint,
+        change: Change,
+        paths: Collection[str],
+        real: RealPaths,
     ) -> None:
         self._changes = changes
         self._change = change
-        self._real = RealPaths()
+        self._real = real
         self._paths = set(paths)
         self._write_journal()
 
@@ -227,7 +227,8 @@ class Installation:
         replaced = {
             os.path.dirname(name) for name in by_path.values() if name not in new
         }
-        self._change = replace(self._change, files=tuple(new), replaces=tuple(replaced))
+        self._change.files = list(new)
+        self._change.replaces = list(replaced)
         journal.write(self._change)
 
 
@@ -249,7 +250,7 @@ def _told(change: Change) -> Iterator[None]:
         raise EnvironmentChangeError(f"{change.package}: {error}") from error
 
 
-def _take_out(change: Change, dist_info: str) -> Change:
+def _take_out(change: Change, dist_info: str) -> None:
     """Move a dist-info out of sight: from then on the package is not installed.
 
     :raises OSError: if that cannot be done; nothing is changed then.
@@ -257,16 +258,15 @@ def _take_out(change: Change, dist_info: str) -> Change:
     name = os.path.basename(dist_info)
     try:
         os.rename(dist_info, os.path.join(change.place, name))
-        return change
+        return
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
     # A directory from a lower layer of overlayfs, as in a container's image.
     shutil.copy(os.path.join(dist_info, "RECORD"), change.place)
-    change = replace(change, stays=name)
+    change.stays = name
     journal.write(change)
     os.unlink(os.path.join(dist_info, "METADATA"))
-    return change
 
 
 def _clear(place: str, elsewhere: str) -> None:
@@ -276,3 +276,55 @@ def _clear(place: str, elsewhere: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(place, "METADATA"))
         shutil.rmtree(place)
+
+
+def undo_installation(change: Change, places: Places, kept: Collection[str]) -> None:
+    """Remove what was written for a package that is not installed.
+
+    :param kept: what belongs to others; where the package is installed after all, it
+        is its own.
+    """
+    real = places.real
+    files = {real(change.site, name) for name in change.files}
+    directories = {os.path.dirname(file) for file in files}
+    directories.update(os.path.join(change.site, name) for name in change.replaces)
+    for directory in directories:
+        with suppress(OSError):
+            os.unlink(os.path.join(directory, change.temporary))
+    remove(files.difference(kept), places)
+    journal.close(change)
+
+
+def finish_removal(change: Change, places: Places, kept: Collection[str]) -> None:
+    """Remove the files of a package whose dist-info is gone from site-packages.
+
+    Where it is still there, the removal has not begun.
+    """
+    if has_begun(change):
+        real = places.real
+        for tree in change.trees:
+            remove_tree(os.path.join(change.site, tree), places)
+        directory = change.dist_info or change.place
+        named = named_in(os.path.join(directory, "RECORD"))
+        out_of_sight = real(change.site, os.path.basename(directory)) + os.sep
+        paths = (real(change.site, name) for name in named)
+        files = {path for path in paths if not path.startswith(out_of_sight)}
+        if change.stays:
+            _remove_where_it_is(os.path.join(change.site, change.stays))
+        remove(files.difference(kept), places)
+    journal.close(change)
+
+
+def has_begun(change: Change) -> bool:
+    """Whether the package of a removal is no longer installed."""
+    if not change.stays:
+        return change.dist_info is not None
+    metadata = os.path.join(change.site, change.stays, "METADATA")
+    return not os.path.exists(metadata)
+
+
+def _remove_where_it_is(dist_info: str) -> None:
+    """Without METADATA it is no package for Poetry, without entry points no plugin."""
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(dist_info, "entry_points.txt"))
+    shutil.rmtree(dist_info, ignore_errors=True)

@@ -15,8 +15,6 @@ import shutil
 import time
 
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.environments.places import JOURNALS
@@ -25,37 +23,54 @@ from poetry_plugin_safe_install.environments.places import JOURNALS
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Iterator
+    from collections.abc import Sequence
 
 FILE = "journal.json"
 _NUMBERS = itertools.count(1)
 
 
-@dataclass(frozen=True)
 class Change:
     """A package that is being installed or removed.
 
-    :param place: the operation's own directory.
-    :param job: what the user asked for: ``install``, ``update`` or ``uninstall``.
-    :param since: seconds since the epoch.
-    :param files: what is going to be written and was not there before, relative to
-        site-packages; empty for a removal.
-    :param replaces: directories, relative to site-packages, in which existing files are
-        replaced.
-    :param trees: directories that go with a removed package, relative to site-packages.
-    :param stays: the name of a dist-info that cannot be moved and is removed where it
-        is; then its RECORD is in ``place``.
+    No dataclass: every install would pay for making it.
     """
 
-    place: str
-    package: str
-    job: str
-    pid: int
-    since: float
-    removes: bool = False
-    files: tuple[str, ...] = ()
-    replaces: tuple[str, ...] = ()
-    trees: tuple[str, ...] = ()
-    stays: str = ""
+    def __init__(
+        self,
+        place: str,
+        package: str,
+        job: str,
+        pid: int,
+        since: float,
+        removes: bool = False,
+        files: Sequence[str] = (),
+        replaces: Sequence[str] = (),
+        trees: Sequence[str] = (),
+        stays: str = "",
+    ) -> None:
+        """
+        :param place: the operation's own directory.
+        :param job: what the user asked for: ``install``, ``update`` or ``uninstall``.
+        :param since: seconds since the epoch.
+        :param files: what is going to be written and was not there before, relative to
+            site-packages; empty for a removal.
+        :param replaces: directories, relative to site-packages, in which existing files
+            are replaced.
+        :param trees: directories that go with a removed package, relative to
+            site-packages.
+        :param stays: the name of a dist-info that cannot be moved and is removed where
+            it is; then its RECORD is in ``place``.
+        """
+        self.place = place
+        self.package = package
+        self.job = job
+        self.pid = pid
+        self.since = since
+        self.removes = removes
+        self.files = files
+        self.replaces = replaces
+        self.trees = trees
+        self.stays = stays
 
     @property
     def key(self) -> str:
@@ -98,8 +113,7 @@ def begin(site: str, package: str, job: str) -> Change:
 
 def write(change: Change) -> None:
     """Write the journal, or write it again: it is always whole."""
-    told = asdict(change)
-    del told["place"]
+    told = {name: value for name, value in vars(change).items() if name != "place"}
     new = os.path.join(change.place, f"{FILE}.new")
     with open(new, "w", encoding="utf-8") as file:
         file.write(json.dumps(told))
@@ -128,8 +142,6 @@ def changes_in(site: str) -> Iterator[Change]:
         with suppress(OSError, ValueError, TypeError):
             with open(os.path.join(place, FILE), encoding="utf-8") as file:
                 told = json.load(file)
-            for names in ("files", "replaces", "trees"):
-                told[names] = tuple(told[names])
             yield Change(place, **told)
 
 
@@ -137,10 +149,10 @@ def sweep(sites: Iterable[str]) -> None:
     """Remove what is left of operations that are over."""
     for site in sites:
         parent = os.path.join(site, JOURNALS)
+        told = {change.key for change in changes_in(site)}
         for name in _listed(parent):
-            place = os.path.join(parent, name)
-            if not os.path.exists(os.path.join(place, FILE)):
-                shutil.rmtree(place, ignore_errors=True)
+            if name not in told:
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
         with suppress(OSError):
             os.rmdir(parent)
 

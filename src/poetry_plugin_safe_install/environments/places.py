@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.store import DIRECTORY
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import NAME
 from poetry_plugin_safe_install.store import make_directory
@@ -44,6 +45,12 @@ def lock_path(
         return directory / name
     key = _key(directory)
     return cache_directory() / NAME / f"environment-{key}.lock"
+
+
+def place_aside(environment: Path) -> Path:
+    """The directory that an environment is moved into before it is removed."""
+    store = environment.parent / DIRECTORY / NAME
+    return store / "removed" if store.is_dir() else environment.parent / JOURNALS
 
 
 def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:

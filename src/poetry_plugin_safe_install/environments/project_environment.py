@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -20,7 +21,6 @@ from poetry_plugin_safe_install.locks.lock import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.store import Store
 
 
-def environment_lock(
-    environment: Any, store: Store, project: Path, backend: str
-) -> Lock:
-    """The lock that guards an environment of Poetry's.
+def environment_lock(environment: Any, store: Store | None, backend: str) -> Lock:
+    """The lock that guards an environment.
 
+    :param store: that of the project that the environment is in, if it is in one.
     :param backend: the setting ``lock-backend``.
     """
     path = lock_path(
@@ -41,14 +40,11 @@ def environment_lock(
         is_venv=environment.is_venv(),
         cache_directory=cache_directory,
     )
-    return _lock_at(path, environment.path, store, project, backend)
+    return _lock_at(path, environment.path, store, backend)
 
 
-def _lock_at(
-    path: Path, environment: Path, store: Store, project: Path, backend: str
-) -> Lock:
-    """Within the project it uses the backend that the project's store records."""
-    recorded_in = store.path if project in path.parents else None
+def _lock_at(path: Path, environment: Path, store: Store | None, backend: str) -> Lock:
+    recorded_in = store.path if store else None
     return Lock(path, f"the environment {environment}", recorded_in, backend)
 
 
@@ -67,7 +63,12 @@ class ProjectEnvironment:
         """To be entered around the creation of an environment."""
 
     def lock_of(self, environment: Any) -> Lock:
-        return environment_lock(environment, self._store, self._project, self._backend)
+        store = self._store_of(Path(environment.path))
+        return environment_lock(environment, store, self._backend)
+
+    def _store_of(self, environment: Path) -> Store | None:
+        """Within the project, locks use the backend that the project's store records."""
+        return self._store if self._project in environment.parents else None
 
     def find(self, event: ConsoleCommandEvent) -> Any:
         """The environment that is whole and ready; ``None`` if it must be created."""
@@ -97,7 +98,7 @@ class ProjectEnvironment:
         An install that finds its environment broken removes it too, before it is locked.
         """
         path = environment / ".lock"
-        lock = _lock_at(path, environment, self._store, self._project, self._backend)
+        lock = _lock_at(path, environment, self._store_of(environment), self._backend)
         with self._session.beside_plan(lock, Mode.EXCLUSIVE) as held:
             if os.name == "nt":  # an open file cannot be removed
                 held.release()

@@ -7,7 +7,7 @@ import os
 import shutil
 
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 
@@ -17,23 +17,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True)
 class Places:
-    """Directories of an environment, all of them real paths.
+    """Directories of an environment.
 
-    :param prefix: nothing outside is ever removed, except below ``sites``.
-    :param sites: where packages are installed.
-    :param roots: never removed, even when they are empty.
+    No dataclass: every install would pay for making it.
     """
 
-    prefix: str
-    sites: tuple[str, ...]
-    roots: frozenset[str]
+    def __init__(
+        self, prefix: str, sites: Iterable[str], roots: Iterable[str], is_managed: bool
+    ) -> None:
+        """
+        :param prefix: nothing outside is ever removed, except below ``sites``.
+        :param sites: where packages are installed.
+        :param roots: never removed, even when they are empty.
+        :param is_managed: the system manages it (PEP 668): pip refuses to remove
+            packages.
+        """
+        self.real = RealPaths()
+        self.prefix = os.path.realpath(prefix)
+        self.sites = tuple(dict.fromkeys(map(self.real.directory, sites)))
+        self.is_managed = is_managed
+        self._roots = roots
+        self._within = tuple(place + os.sep for place in (self.prefix, *self.sites))
+
+    @cached_property
+    def roots(self) -> frozenset[str]:
+        directories = (self.prefix, *self.sites, *map(os.path.realpath, self._roots))
+        return frozenset(map(os.path.normcase, directories))
 
     def hold(self, path: str) -> bool:
-        """Whether a path is the environment's own."""
-        within = tuple(place + os.sep for place in (self.prefix, *self.sites))
-        return path.startswith(within)
+        """Whether a real path is the environment's own."""
+        return path.startswith(self._within)
 
 
 class RealPaths:
@@ -45,10 +59,13 @@ class RealPaths:
     def __call__(self, directory: str, name: str) -> str:
         """The path of ``name`` as ``directory`` sees it."""
         head, tail = os.path.split(os.path.join(directory, name) if name else directory)
-        real = self._directories.get(head)
+        return os.path.normcase(os.path.join(self.directory(head), tail))
+
+    def directory(self, path: str) -> str:
+        real = self._directories.get(path)
         if real is None:
-            real = self._directories[head] = os.path.realpath(head)
-        return os.path.normcase(os.path.join(real, tail))
+            real = self._directories[path] = os.path.realpath(path)
+        return real
 
 
 def named_in(record: str) -> Iterator[str]:
@@ -62,13 +79,17 @@ def named_in(record: str) -> Iterator[str]:
                 yield row[0]
 
 
-def committed(sites: Iterable[str], real: RealPaths) -> set[str]:
-    """Every file that the RECORD of an installed distribution names."""
+def committed(places: Places, but: str) -> set[str]:
+    """Every file that the RECORD of an installed distribution names.
+
+    :param but: the name of a dist-info that is being removed where it is.
+    """
+    real = places.real
     found: set[str] = set()
-    for site in sites:
+    for site in places.sites:
         with suppress(OSError), os.scandir(site) as entries:
             for entry in entries:
-                if not entry.name.endswith(".dist-info"):
+                if not entry.name.endswith(".dist-info") or entry.name == but:
                     continue
                 with suppress(OSError, csv.Error):
                     record = os.path.join(entry.path, "RECORD")
@@ -128,7 +149,9 @@ def _unlink(path: str) -> bool:
 def _prune(directories: Iterable[str], places: Places) -> None:
     """Remove directories that are empty, and then those above them that are."""
     for directory in sorted(directories, key=len, reverse=True):
-        while places.hold(directory) and directory not in places.roots:
+        while _is_empty(directory) and places.hold(directory):
+            if directory in places.roots:
+                break
             try:
                 os.rmdir(directory)
             except FileNotFoundError:
@@ -136,6 +159,17 @@ def _prune(directories: Iterable[str], places: Places) -> None:
             except OSError:
                 break
             directory = os.path.dirname(directory)
+
+
+def _is_empty(directory: str) -> bool:
+    """Also where it is gone: then those above it may be empty."""
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _listed(directory: str) -> list[str]:
