@@ -109,14 +109,14 @@ class Disturbance(threading.Thread):
         while not self._over.wait(self._chance.uniform(*STOPPED_FOR)):
             poetries = [pid for pid in descendants(self._root) if _is_poetry(pid)]
             if poetries:
-                self._stop(self._chance.choice(poetries))
+                self._halt(self._chance.choice(poetries))
 
     def end(self) -> None:
         self._over.set()
         if self.is_alive():
             self.join()
 
-    def _stop(self, pid: int) -> None:
+    def _halt(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
             self._over.wait(self._chance.uniform(*STOPPED_FOR))
