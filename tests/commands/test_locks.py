@@ -295,27 +295,6 @@ def test_stopped_holder_is_not_overtaken(
         holder.result().succeeded()
 
 
-def test_environment_whose_creation_was_cut_off_is_made_anew(
-    project: Project, home: PoetryHome
-) -> None:
-    fresh = {"POETRY_VIRTUALENVS_PATH": str(project.path / "fresh")}
-    half_made = "virtualenv.run.session:Session._seed:before"
-    with Pause(half_made) as pause:
-        holder = project.start(home, "install", environ={**fresh, **pause.environment})
-        pause.arrival()
-        holder.kill()
-    (venv,) = (project.path / "fresh").glob("demo-*")
-    (venv / "half-made").touch()
-
-    result = project.poetry(home, "install", environ=fresh).succeeded()
-
-    assert "Creating virtualenv" in result.out
-    assert not (venv / "half-made").exists()
-    assert "leaf" in modules_of(venv)
-    again = project.poetry(home, "install", environ=fresh).succeeded()
-    assert "Creating virtualenv" not in again.out
-
-
 def test_env_remove_waits_for_an_install(project: Project, home: PoetryHome) -> None:
     fresh = {"POETRY_VIRTUALENVS_PATH": str(project.path / "fresh")}
     with Pause(INSTALLING) as pause:

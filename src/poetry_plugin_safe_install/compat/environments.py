@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -13,6 +15,7 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
     from poetry.poetry import Poetry
     from poetry.utils.env import EnvManager
+    from virtualenv.create.pyenv_cfg import PyEnvCfg
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
@@ -140,17 +144,69 @@ def _remove_venv(
         original(cls, watch.set_aside(Path(path)))
 
 
-def remove_environment(path: Path) -> None:
+def create_environment(
+    poetry: Poetry, io: IO, keep: Callable[[Path], bool], *, force: bool = False
+) -> Any:
+    """The project's environment, created if need be, as Poetry creates it.
+
+    :param keep: asked before Poetry removes one to create it again; where it is true,
+        virtualenv works over what is there. It replaces its own files and no others.
+    :param force: create it although it is there.
+    """
     from poetry.utils.env import EnvManager
 
-    EnvManager.remove_venv(path)
+    manager = EnvManager(poetry, io=io)
+    remove = manager.remove_venv
+
+    def remove_venv(path: Path) -> None:
+        if not keep(Path(path)):
+            remove(path)
+
+    manager.remove_venv = remove_venv  # type: ignore[method-assign]
+    return manager.create_venv(force=force)
 
 
-def create_environment(poetry: Poetry, io: IO) -> Any:
-    """The project's environment, created if need be, as Poetry creates it."""
-    from poetry.utils.env import EnvManager
+@ENVIRONMENTS.uses("poetry.utils.env", "EnvManager.get")
+def is_active(environment: Path) -> bool:
+    """Whether it is used because it is activated, as ``EnvManager.get`` finds out."""
+    prefix = os.environ.get("VIRTUAL_ENV", os.environ.get("CONDA_PREFIX"))
+    return bool(prefix) and Path(str(prefix)) == Path(environment)
 
-    return EnvManager(poetry, io=io).create_venv()
+
+CONFIGURATION = Internals("what virtualenv writes into pyvenv.cfg")
+
+
+@contextmanager
+def configuration_watched(
+    path: Path, before: Callable[[bytes], None]
+) -> Iterator[None]:
+    """Have this called with what is going to be the content of a ``pyvenv.cfg``.
+
+    With a virtualenv that writes it in another way it is not called.
+    """
+    if CONFIGURATION.missing():
+        yield
+        return
+    with CONFIGURATION.applied((path, before)):
+        yield
+
+
+@CONFIGURATION.around(
+    "virtualenv.create.pyenv_cfg", "PyEnvCfg.write", seen_in="20.32 to 21.15"
+)
+def _write(
+    watch: tuple[Path, Callable[[bytes], None]],
+    original: Callable[[PyEnvCfg], None],
+    configuration: PyEnvCfg,
+) -> None:
+    path, before = watch
+    if configuration.path == path:
+        rehearsal = path.with_name(f"{path.name}.rehearsal")
+        original(type(configuration)(configuration.content, rehearsal))
+        content = rehearsal.read_bytes()
+        rehearsal.unlink()
+        before(content)
+    original(configuration)
 
 
 class InstallDirectories:

@@ -1,8 +1,7 @@
-"""The environment that a command installs into: its lock, and whether it is whole."""
+"""The environment that a command installs into: its lock, and whose it is."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 
@@ -10,15 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.store import DIRECTORY
-from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import NAME
-from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
-    from collections.abc import Iterator
 
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
@@ -53,6 +49,19 @@ def place_aside(environment: Path) -> Path:
     return store / "removed" if store.is_dir() else environment.parent / JOURNALS
 
 
+UNFINISHED_MARK = ".poetry-safe-install-unfinished"
+"""In an environment: a line for each ``pyvenv.cfg`` that was about to be written there,
+its digest. See ``unfinished``."""
+
+
+def is_marked(environment: Path) -> bool:
+    """Whether it is being created, or was being created by a command that was killed.
+
+    Who holds the project knows that it is not being created now.
+    """
+    return os.path.lexists(environment / UNFINISHED_MARK)
+
+
 def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     """Whether what is installed there is on this ``sys.path``.
 
@@ -66,44 +75,6 @@ def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     ):
         return False
     return any(os.path.realpath(path) in real for path in target.directories)
-
-
-class UnfinishedEnvironments:
-    """Environments that are being created, marked so that unfinished ones are recognised.
-
-    A half-made environment looks whole to Poetry: it has a ``pyvenv.cfg`` and a Python.
-    """
-
-    def __init__(self, store: Path) -> None:
-        self._directory = store / "creating"
-
-    @contextlib.contextmanager
-    def creating(self, environment: Path) -> Iterator[None]:
-        mark = self._mark(environment)
-        make_directory(self._directory)
-        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT, FILE_MODE))
-        yield
-        self.forget(environment)
-
-    @property
-    def exist(self) -> bool:
-        """Whether the creation of some was begun and did not end.
-
-        The caller holds the project, so that nobody can be creating any now.
-        """
-        return self._directory.is_dir()
-
-    def contains(self, environment: Path) -> bool:
-        """The same of one environment."""
-        return self.exist and self._mark(environment).exists()
-
-    def forget(self, environment: Path) -> None:
-        self._mark(environment).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._directory.rmdir()
-
-    def _mark(self, environment: Path) -> Path:
-        return self._directory / _key(environment)
 
 
 def _key(path: Path) -> str:

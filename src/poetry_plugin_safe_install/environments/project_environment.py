@@ -12,8 +12,8 @@ from typing import Any
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.environments import create_environment
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
-from poetry_plugin_safe_install.compat.environments import remove_environment
-from poetry_plugin_safe_install.environments.places import UnfinishedEnvironments
+from poetry_plugin_safe_install.compat.environments import is_active
+from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
@@ -21,9 +21,11 @@ from poetry_plugin_safe_install.locks.lock import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
+    from poetry_plugin_safe_install.locks.lock import HeldLock
     from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.store import Store
 
@@ -58,9 +60,6 @@ class ProjectEnvironment:
         self._store = store
         self._project = project
         self._backend = backend
-        self._unfinished = UnfinishedEnvironments(store.path)
-        self.creating = self._unfinished.creating
-        """To be entered around the creation of an environment."""
 
     def lock_of(self, environment: Any) -> Lock:
         store = self._store_of(Path(environment.path))
@@ -74,22 +73,35 @@ class ProjectEnvironment:
         """The environment that is whole and ready; ``None`` if it must be created."""
         poetry = event.command.poetry  # type: ignore[attr-defined]
         found = environment_without_creating(poetry, event.io)
-        if found is not None and not self._unfinished.contains(found.path):
-            return found
-        return None
+        return None if found is None or is_marked(found.path) else found
 
     def create(self, event: ConsoleCommandEvent) -> Any:
         """Create it, unless somebody else has in the meantime.
 
         The caller holds the project exclusively.
         """
+        from poetry_plugin_safe_install.environments import unfinished
+
+        keep = unfinished.is_to_be_kept
         poetry = event.command.poetry  # type: ignore[attr-defined]
-        if self._unfinished.exist:
-            found = environment_without_creating(poetry, event.io)
-            if found is not None and self._unfinished.contains(found.path):
-                remove_environment(found.path)
-                self._unfinished.forget(found.path)
-        return create_environment(poetry, event.io)
+        environment = create_environment(poetry, event.io, keep)
+        path = environment.path
+        if not is_marked(path) or is_active(path):
+            return environment
+        cut_off = f"The creation of the environment {path} was cut off"
+        if unfinished.is_as_left(path):
+            _say(event, f"{cut_off}. It is created again; nothing in it is removed.")
+            with self._locked(path):
+                return create_environment(poetry, event.io, keep, force=True)
+        _say(event, f"{cut_off}, and somebody has made it since. It is used as it is.")
+        unfinished.forget(path)
+        return environment
+
+    def creating(self, environment: Path) -> AbstractContextManager[None]:
+        """To be entered around the creation of an environment."""
+        from poetry_plugin_safe_install.environments import unfinished
+
+        return unfinished.creating(environment)
 
     @contextmanager
     def removing(self, environment: Path) -> Iterator[None]:
@@ -97,10 +109,16 @@ class ProjectEnvironment:
 
         An install that finds its environment broken removes it too, before it is locked.
         """
-        path = environment / ".lock"
-        lock = _lock_at(path, environment, self._store_of(environment), self._backend)
-        with self._session.beside_plan(lock, Mode.EXCLUSIVE) as held:
+        with self._locked(environment) as held:
             if os.name == "nt":  # an open file cannot be removed
                 held.release()
             yield
-        self._unfinished.forget(environment)
+
+    def _locked(self, environment: Path) -> AbstractContextManager[HeldLock]:
+        path = environment / ".lock"
+        lock = _lock_at(path, environment, self._store_of(environment), self._backend)
+        return self._session.beside_plan(lock, Mode.EXCLUSIVE)
+
+
+def _say(event: ConsoleCommandEvent, text: str) -> None:
+    event.io.write_error_line(f"<warning>{text}</warning>")
