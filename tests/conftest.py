@@ -69,8 +69,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Poetry's directories, apart from the user's; the cache is shared by the tests."""
-    return isolated_environ(tmp_path_factory.mktemp("poetry"))
+    """Poetry's directories, apart from the user's; the cache is shared by the tests.
+
+    Poetry asks for ``python`` whenever no environment is activated: a shim of pyenv on
+    PATH, and loading keyring, would take a quarter of the time of all tests.
+    """
+    python = pythons()[DEFAULT_PYTHON].resolve()
+    return {
+        **isolated_environ(tmp_path_factory.mktemp("poetry")),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "POETRY_KEYRING_ENABLED": "false",
+    }
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def test_project_that_requires_this_plugin_itself(
     project.lock()
     project.poetry(plain_home, "install", venv=venv).succeeded()
 
-    for _ in range(3):
+    for _ in range(2):
         result = project.poetry(plain_home, "install", venv=venv).succeeded()
         assert result.out.count("beside 1.0 is active") == 1
         assert (project.store / "project.lock").exists()
