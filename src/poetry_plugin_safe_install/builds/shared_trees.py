@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.builds.artifacts import Artifacts
+from poetry_plugin_safe_install.builds.clones import MarkedClones
+from poetry_plugin_safe_install.builds.clones import remove_unfinished
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
@@ -54,11 +56,13 @@ def share_builds(
     """
     from poetry_plugin_safe_install.compat.builds import BUILDS
     from poetry_plugin_safe_install.compat.builds import BuildWatch
+    from poetry_plugin_safe_install.compat.clones import CLONES
 
     builds = SharedBuilds(
         command.line, command.io, session, during_backend, settings.lock_backend
     )
     command.patch(BUILDS, BuildWatch(builds))
+    command.patch(CLONES, MarkedClones())
 
 
 def tree_lock(store: Store, tree: Path, backend: str = "auto") -> Lock:
@@ -120,6 +124,11 @@ class SharedBuilds(Artifacts):
                 report = LineReport(self._io, None)
                 held = self._session.wait_for(lock, Mode.EXCLUSIVE, report)
                 stack.callback(held.release)
+                if remove_unfinished(place):
+                    self._io.write_error_line(
+                        f"<warning>The git checkout {place} was not finished by the"
+                        " command that made it; it is cloned again.</warning>"
+                    )
             yield
 
     @contextmanager
