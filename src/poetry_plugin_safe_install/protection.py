@@ -55,6 +55,7 @@ from poetry_plugin_safe_install.summary import Summary
 
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from cleo.events.console_command_event import ConsoleCommandEvent
@@ -263,9 +264,8 @@ class ProtectedCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
-        environments = self._environment
         watch_environments(
-            self._command, environments.creating, environments.removing, _set_aside
+            self._command, self._creating, self._environment.removing, _set_aside
         )
         if wants_environment(event):
             environment = self._environment.find(event)
@@ -273,6 +273,12 @@ class ProtectedCommand(Protection):
                 environment = self._create_environment(event)
             give_environment(event, environment)
             self._lock_environment(environment)
+
+    def _creating(self, path: Path) -> AbstractContextManager[None]:
+        from poetry_plugin_safe_install.caches.protection import protect_seeds
+
+        protect_seeds(self._command)
+        return self._environment.creating(path)
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.caches import http
+from poetry_plugin_safe_install.caches import seeds
 from poetry_plugin_safe_install.caches.downloads import SharedDownloads
 from poetry_plugin_safe_install.caches.files import remove_tree
 from poetry_plugin_safe_install.caches.files import replacing
@@ -15,6 +16,8 @@ from poetry_plugin_safe_install.compat.artifacts import ARTIFACTS
 from poetry_plugin_safe_install.compat.caches import HTTP_CACHE
 from poetry_plugin_safe_install.compat.caches import RELEASE_CACHE
 from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.compat.seeds import MAKING
+from poetry_plugin_safe_install.compat.seeds import SeedsWatch
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import read_project_file
 from poetry_plugin_safe_install.settings import resolve
@@ -42,7 +45,15 @@ def protect_caches(
     command.patch(HTTP_CACHE, http)
     command.patch(RELEASE_CACHE, ReleaseFiles())
     command.patch(ARTIFACTS, SharedDownloads(command.line, command.io, settings))
+    protect_seeds(command)
     return protection or Protection()
+
+
+def protect_seeds(command: StartingCommand) -> None:
+    """Have pip whole in the environments that this command makes."""
+    watch = SeedsWatch(seeds)
+    command.patch(MAKING, watch)
+    command.at_end(watch.undo)
 
 
 def _settings(command: StartingCommand) -> Settings:

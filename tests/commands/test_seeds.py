@@ -1,0 +1,63 @@
+"""virtualenv's images of pip, which a killed command may leave half unpacked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.poetries import poetry_home
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.projects import Project
+
+
+def half_unpacked(image: Path) -> None:
+    """Killed while it was unpacked: directories come in the order of the wheel."""
+    shutil.rmtree(image / "pip" / "_vendor")
+
+
+def not_finished(image: Path) -> None:
+    """Killed after all was unpacked, before virtualenv's own files were recorded."""
+    (record,) = image.glob("*.dist-info/RECORD")
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for line in lines if ".virtualenv" not in line))
+
+
+@pytest.mark.parametrize("command", [("install", "--no-root"), ("run", "true")])
+@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
+@pytest.mark.parametrize("damage", [half_unpacked, not_finished])
+def test_a_broken_image_is_made_again(
+    damage: Callable[[Path], None],
+    version: str,
+    command: tuple[str, ...],
+    new_project: Callable[..., Project],
+    tmp_path: Path,
+) -> None:
+    home = poetry_home(version)
+    data = tmp_path / "app-data"
+    environ = {
+        "VIRTUALENV_OVERRIDE_APP_DATA": str(data),
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+        "POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "false",
+    }
+    project = new_project()
+    project.poetry(home, "lock", environ=environ).succeeded()
+    found = data.glob("wheel/*/image/*/*/pip-*")
+    (image,) = [path for path in found if path.is_dir()]
+    whole = sum(1 for _ in image.rglob("*"))
+    shutil.rmtree(project.path / ".venv")
+    damage(image)
+
+    project.poetry(home, *command, environ=environ).succeeded()
+
+    python = project.path / ".venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True)
+    assert sum(1 for _ in image.rglob("*")) == whole
