@@ -68,11 +68,14 @@ def protect(command: StartingCommand, environment: Any) -> None:
     from poetry_plugin_safe_install.compat import project_installs  # noqa: F401
     from poetry_plugin_safe_install.compat.installs import INSTALLS
     from poetry_plugin_safe_install.compat.installs import InstallWatch
+    from poetry_plugin_safe_install.compat.same_files import SAME_FILES
     from poetry_plugin_safe_install.environments.commit_point import CommitPoint
+    from poetry_plugin_safe_install.environments.same_files import SharedFiles
 
     changes = CommitPoint(_places(environment))
     command.at_end(changes.close)
     command.patch(INSTALLS, InstallWatch(changes))
+    command.patch(SAME_FILES, SharedFiles(command.io))  # sees files before those do
 
 
 def _has_journals(environment: Any) -> bool:
