@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -13,6 +14,7 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from typing import Protocol
 
     class Clones(Protocol):
@@ -27,8 +29,22 @@ if TYPE_CHECKING:
 
 CLONES = Internals("git clones")
 
-_now = threading.local()
-"""``place``: the clone that this thread makes; those of its submodules are part of it."""
+
+class _Now(threading.local):
+    """The clone that a thread makes; those of its submodules are part of it."""
+
+    place: Path | None = None
+
+    @contextmanager
+    def making(self, place: Path) -> Iterator[None]:
+        self.place = place
+        try:
+            yield
+        finally:
+            self.place = None
+
+
+_now = _Now()
 
 
 @CLONES.uses(
@@ -54,16 +70,14 @@ def _clone(
     def clone() -> Any:
         return original(cls, url, name, *args, source_root=source_root, **kwargs)
 
-    if getattr(_now, "place", None):
+    if _now.place:
         return clone()
     root = source_root or Git.get_default_source_root()
-    _now.place = Path(root) / (name or Git.get_name_from_source_url(url))
-    try:
+    place = Path(root) / (name or Git.get_name_from_source_url(url))
+    with _now.making(place):
         repository = clone()
-        clones.finished(_now.place)
-        return repository
-    finally:
-        _now.place = None
+    clones.finished(place)
+    return repository
 
 
 @CLONES.around("poetry.vcs.git", "Git._fetch_remote_refs")
@@ -72,8 +86,8 @@ def _fetch_remote_refs(
 ) -> Any:
     """Until all is fetched nothing is changed that Poetry relies on."""
     fetched = original(cls, *args, **kwargs)
-    if place := getattr(_now, "place", None):
-        clones.begun(place)
+    if _now.place:
+        clones.begun(_now.place)
     return fetched
 
 
@@ -82,6 +96,6 @@ def _clone_legacy(
     clones: Clones, original: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """It removes the directory, then has git make it again."""
-    if place := getattr(_now, "place", None):
-        clones.begun(place)
+    if _now.place:
+        clones.begun(_now.place)
     return original(*args, **kwargs)

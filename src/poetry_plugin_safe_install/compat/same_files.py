@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
@@ -16,6 +17,7 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
     from typing import Protocol
@@ -46,8 +48,22 @@ SAME_FILES = Internals("files of several packages")
 
 _ORDER = "_safe_install_order"
 
-_now = threading.local()
-"""``package``: the name and rank of what this thread installs."""
+
+class _Now(threading.local):
+    """The name and the rank of what a thread installs."""
+
+    package: tuple[str, int] | None = None
+
+    @contextmanager
+    def installing(self, name: str, order: dict[str, int]) -> Iterator[None]:
+        self.package = (name, order[name]) if name in order else None
+        try:
+            yield
+        finally:
+            self.package = None
+
+
+_now = _Now()
 
 
 @SAME_FILES.uses("poetry.installation.executor", "Executor._wheel_installer")
@@ -74,13 +90,9 @@ def _install(
     installer: WheelInstaller,
     wheel: Path,
 ) -> None:
-    order: dict[str, int] | None = vars(installer).get(_ORDER)
-    name = canonicalize_name(wheel.name.partition("-")[0])
-    _now.package = (name, order[name]) if order and name in order else None
-    try:
+    order: dict[str, int] = vars(installer).get(_ORDER, {})
+    with _now.installing(canonicalize_name(wheel.name.partition("-")[0]), order):
         original(installer, wheel)
-    finally:
-        _now.package = None
 
 
 @SAME_FILES.uses("poetry.installation.wheel_installer", "WheelDestination.scheme_dict")
@@ -96,7 +108,7 @@ def _write_to_fs(
     stream: BinaryIO,
     is_executable: bool,
 ) -> Any:
-    package = getattr(_now, "package", None)
+    package = _now.package
     if package is None:
         return original(destination, scheme, path, stream, is_executable)
     target = os.path.join(destination.scheme_dict[scheme], path)
