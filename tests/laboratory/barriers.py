@@ -73,14 +73,3 @@ class Barrier:
         connection, _ = self._server.accept()
         self._arrivals.append(Arrival(connection))
         return self._arrivals[-1]
-
-    def nobody_comes(self, seconds: float) -> bool:
-        """Whether nobody arrives for so long. Only for what must *not* happen."""
-        self._server.settimeout(seconds)
-        try:
-            self._server.accept()
-        except TimeoutError:
-            return True
-        finally:
-            self._server.settimeout(TIMEOUT)
-        return False

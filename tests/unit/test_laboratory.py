@@ -1,0 +1,98 @@
+"""What the tests are made with does what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poetry_plugin_safe_install.locks import waiting
+from tests.laboratory.changes import renamed
+from tests.laboratory.changes import with_constants
+from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import PoetryHome
+from tests.laboratory.poetries import spoiled_templates
+from tests.laboratory.projects import UNDER_WAY
+from tests.laboratory.projects import Running
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def python(code: str, environ: Mapping[str, str]) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environ},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip()
+
+
+def test_nothing_said_is_lost_while_somebody_waits_for_it() -> None:
+    code = "for n in range(20000): print(n, flush=not n % 100)"
+    running = Running([sys.executable, "-c", code])
+    for number in (5000, 10000, 19999):
+        running.says(f"\n{number}\n")
+    lines = running.result().succeeded().out.splitlines()
+    assert lines == [str(number) for number in range(20000)]
+    assert running not in UNDER_WAY
+
+
+def test_a_command_that_ends_without_saying_it_keeps_nobody_waiting() -> None:
+    running = Running([sys.executable, "-c", "print('something else')"])
+    began = time.monotonic()
+    with pytest.raises(AssertionError, match="something else"):
+        running.says("this", timeout=60)
+    assert time.monotonic() - began < 30
+
+
+def test_constants_are_changed_before_anybody_has_them() -> None:
+    module = waiting.__name__
+    code = f"from {module} import REPEAT; print(REPEAT)"
+    assert python(code, {}) == "10.0"
+    assert python(code, with_constants({f"{module}:REPEAT": 2.5})) == "2.5"
+
+
+def test_names_are_changed_where_they_are_made_and_used() -> None:
+    code = (
+        "from poetry.installation.chef import Chef\n"
+        "from poetry.installation import chef\n"
+        "from poetry.utils import helpers\n"
+        "print(*(hasattr(*it) for it in ((Chef, '_prepare'), (helpers, 'extractall'),"
+        " (chef, 'extractall'), (chef, 'extractall_changed'))))"
+    )
+    assert python(code, {}) == "True True True False"
+    changed = renamed("_prepare", "extractall")
+    assert python(code, changed) == "False False False True"
+
+
+def test_clones_share_files_and_say_who_writes_into_them(tmp_path: Path) -> None:
+    home = PoetryHome(tmp_path / "home", "0", DEFAULT_PYTHON)
+    home.site_packages.mkdir(parents=True)
+    home.executable.parent.mkdir()
+    home.executable.write_text("#!/old/python\nimport poetry\n")
+    for name in ("one.py", "two.py"):
+        (home.site_packages / name).write_text("original")
+
+    first, second = home.clone(tmp_path / "first"), home.clone(tmp_path / "second")
+
+    assert first.executable.read_text() == f"#!{first.python}\nimport poetry\n"
+    assert (first.site_packages / "one.py").samefile(second.site_packages / "one.py")
+    (first.site_packages / "one.py").unlink()
+    (first.site_packages / "one.py").write_text("another")
+    assert spoiled_templates() == []
+    third = home.clone(tmp_path / "third")
+    (third.site_packages / "two.py").write_text("written")
+    assert spoiled_templates() == ["home/two.py"]
+    assert (home.site_packages / "two.py").read_text() == "original"
+    fourth = home.clone(tmp_path / "fourth")
+    assert (fourth.site_packages / "two.py").read_text() == "original"
