@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from poetry.plugins.application_plugin import ApplicationPlugin
 
 from poetry_plugin_safe_install.compat.activation import call_before_activation
-from poetry_plugin_safe_install.compat.config import cache_directory
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from poetry.console.application import Application
     from poetry.console.commands.command import Command
 
@@ -56,13 +57,19 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
 
     from poetry_plugin_safe_install.store import find_store
 
-    store = find_store(command.project.parent, cache_directory)
+    store = find_store(command.project.parent, _cache_directory)
     if row.need is Need.PLUGINS and not store.plugin_sets.is_dir():
         return None
 
     from poetry_plugin_safe_install.protection import protect
 
     return protect(command, row, store)
+
+
+def _cache_directory() -> Path:
+    from poetry_plugin_safe_install.compat.config import cache_directory
+
+    return cache_directory()
 
 
 def _safe_install() -> Command:

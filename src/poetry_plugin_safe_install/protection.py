@@ -32,7 +32,7 @@ from typing import Any
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
-from poetry_plugin_safe_install.compat.environments import give_environment
+from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.compat.environments import watch_environments
 from poetry_plugin_safe_install.environments.project_environment import (
@@ -153,7 +153,7 @@ def failed(command: StartingCommand, error: Exception) -> Protection:
 
     :raises Exception: the error itself, if it is a fault of this plugin's own.
     """
-    from poetry_plugin_safe_install.compat.faults import is_own_fault
+    from poetry_plugin_safe_install.compat.internals import is_own_fault
 
     if is_own_fault(error):
         raise error
@@ -249,7 +249,7 @@ class ProtectedCommand(Protection):
         if is_alone and self._plugins.needs_update(requires):
             self._share_builds()
             made = self._plugins.update(requires)
-            self._command.forget_project()
+            self._command.reload_project()
         self._plugins.leave_stock_cache()
         return made
 
@@ -271,7 +271,7 @@ class ProtectedCommand(Protection):
             environment = self._environment.find(event)
             if environment is None:
                 environment = self._create_environment(event)
-            give_environment(event, environment)
+            set_environment(event, environment)
             self._lock_environment(environment)
 
     def _creating(self, path: Path) -> AbstractContextManager[None]:
@@ -371,7 +371,7 @@ class ProtectedCommand(Protection):
         plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
         taken = self._session.walk(plan, moment, lock_of or self._lock_of)
         if taken and lock_of is None:
-            self._command.forget_project()
+            self._command.reload_project()
         return taken
 
     def _lock_of(self, resource: str) -> Lock:

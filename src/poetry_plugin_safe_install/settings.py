@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.config import parse_toml
+from poetry_plugin_safe_install.compat.command_line import parse_toml
 from poetry_plugin_safe_install.errors import SettingError
 
 

@@ -54,7 +54,6 @@ TOPICS = [
     "temp-directory",
     "plugin-sets",
     "other-plugins",
-    "caches",
     "locks",
     "lock-backend",
 ]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+
 from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,10 @@ from poetry_plugin_safe_install.compat.activation import START
 from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
 from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
 from poetry_plugin_safe_install.compat.plugins import PLUGINS
+from tests.laboratory import ROOT
 from tests.laboratory.changes import renamed
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import poetry_home
 
 
 if TYPE_CHECKING:
@@ -26,8 +34,114 @@ NAMES = sorted(
         internal.name.rpartition(".")[2]
         for internals in (START, COMMAND_LINE, EVENTS, ENVIRONMENTS, PLUGINS)
         for internal in internals.declared
+        if internal.name != "tomllib"  # a module keeps its name
     }
 )
+
+
+EVERY_GROUP = """\
+import json, pkgutil
+from importlib import import_module
+from poetry_plugin_safe_install import compat
+from poetry_plugin_safe_install.compat.internals import Internals
+
+LAZY = "http_cache"  # declared in "caches"
+
+groups = {}
+for found in pkgutil.iter_modules(compat.__path__):
+    if found.name != LAZY:
+        module = import_module(f"{compat.__name__}.{found.name}")
+        for value in vars(module).values():
+            if isinstance(value, Internals):
+                groups[value.subject] = value
+"""
+
+ALL_MISSING = """
+print(json.dumps({subject: group.missing() for subject, group in groups.items()}))
+"""
+
+HIDE_EACH = """
+def hide(internal):
+    "As if it had another name; returns what undoes that."
+    owner, name = internal.place
+    homes = [owner] + list(getattr(owner, "__mro__", ())[1:-1])
+    undo = []
+    for home in homes:
+        for hidden in (name, "__init__"):
+            if hidden in vars(home) and (hidden == name or not hasattr(owner, name)):
+                undo.append((home, hidden, vars(home)[hidden]))
+                delattr(home, hidden)
+    return undo
+
+unnoticed = []
+for subject, group in groups.items():
+    for internal in group.declared:
+        if internal.is_here:
+            undo = hide(internal)
+            if str(internal) not in group.missing():
+                unnoticed.append(f"{subject}: {internal}")
+            for home, name, value in reversed(undo):
+                setattr(home, name, value)
+print(json.dumps(unnoticed))
+"""
+
+
+def told(version: str, script: str) -> Any:
+    result = subprocess.run(
+        [poetry_home(version, protected=False).python, "-c", EVERY_GROUP + script],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
+def test_everything_declared_is_there(version: str) -> None:
+    missing = told(version, ALL_MISSING)
+
+    assert len(missing) > 15
+    assert not any(missing.values()), missing
+
+
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
+def test_every_internal_is_missed(version: str) -> None:
+    """Of every group: activation, plugins, installers, builds, the check and others."""
+    assert told(version, HIDE_EACH) == []
+
+
+BY_GROUP = {
+    "Executor.supports_fancy_output": ("install",),  # builds
+    "Env.script_dirs": ("install",),  # installers
+    "EnvManager.in_project_venv": ("safe-install", "--check"),
+}
+"""One of each group that is looked up late, and a command that needs it."""
+
+
+@pytest.mark.parametrize("internal", BY_GROUP)
+def test_group_that_is_looked_up_late(
+    internal: str,
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    project = new_project()
+    venv = new_venv("environment")
+    project.poetry(plain_home, "lock").succeeded()
+    name = internal.rpartition(".")[2]
+
+    result = project.poetry(home, *BY_GROUP[internal], venv=venv, environ=renamed(name))
+
+    flat = " ".join(result.out.split())
+    if "--check" in BY_GROUP[internal]:
+        result.failed(f"This Poetry cannot be looked at: poetry.utils.env.{internal}")
+        return
+    result.succeeded()
+    assert flat.count("poetry-plugin-safe-install does not know this Poetry") == 1, flat
+    assert internal in flat
+    assert "Installing the current project: demo" in flat
 
 
 @pytest.mark.parametrize("name", NAMES)

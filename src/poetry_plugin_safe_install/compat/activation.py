@@ -14,6 +14,8 @@ from poetry_plugin_safe_install.compat.command_line import io_of
 from poetry_plugin_safe_install.compat.command_line import is_running
 from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
+from poetry_plugin_safe_install.compat.internals import explain
+from poetry_plugin_safe_install.compat.internals import is_own_fault
 from poetry_plugin_safe_install.compat.internals import unknown_poetry
 from poetry_plugin_safe_install.compat.internals import warn
 
@@ -118,7 +120,7 @@ def _activate(
 def _begin(
     protect: Protect, manager: PluginManager, application: Application
 ) -> _ProtectedCommand | None:
-    protected = None
+    command, protected = None, None
     try:
         COMMAND_LINE.check()
         command = StartingCommand(manager, application)
@@ -129,11 +131,12 @@ def _begin(
         check_all()
         protected.loaded()
     except Exception as error:
-        from poetry_plugin_safe_install.compat.faults import explain
-
         if protected:
             protected.end()
-        warn(io_of(application), explain(error))
+        if command:
+            command.explain(error)
+        else:
+            warn(io_of(application), explain(error))
         return None
     return protected
 
@@ -144,9 +147,8 @@ def check_all() -> None:
     :raises UnknownPoetryError: if something of it is missing.
     """
     from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
-    from poetry_plugin_safe_install.compat.plugins import PLUGINS
 
-    for internals in (EVENTS, PLUGINS, ENVIRONMENTS):
+    for internals in (EVENTS, ENVIRONMENTS):
         internals.check()
 
 
@@ -189,13 +191,10 @@ class _ProtectedCommand:
         try:
             moment()
         except Exception as error:
-            from poetry_plugin_safe_install.compat.faults import explain
-            from poetry_plugin_safe_install.compat.faults import is_own_fault
-
             if not is_own_fault(error):
                 raise
             self.end()
-            warn(self._command.io, explain(error))
+            self._command.explain(error)
 
     def end(self) -> None:
         if self._ended:
@@ -204,9 +203,7 @@ class _ProtectedCommand:
         try:
             self._protection.command_ended()
         except Exception as error:
-            from poetry_plugin_safe_install.compat.faults import explain
-
-            warn(self._command.io, explain(error))
+            self._command.explain(error)
         finally:
             self._command.end()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from poetry_plugin_safe_install.compat.internals import PACKAGE
 from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
-from poetry_plugin_safe_install.compat.internals import unknown_poetry
+from poetry_plugin_safe_install.compat.internals import explain
 from poetry_plugin_safe_install.compat.internals import warn
 
 
@@ -35,6 +35,7 @@ class StartingCommand:
         self._manager = manager
         self.application = application
         self._at_end = ExitStack()
+        self._is_known_poetry = True
 
     def patch(self, internals: Internals, context: Any) -> None:
         """Patch these until the command ends, or say that this Poetry is not known.
@@ -45,7 +46,14 @@ class StartingCommand:
             if internals.apply(context, self.io):
                 self.at_end(internals.undo)
         except UnknownPoetryError as error:
-            warn(self.io, unknown_poetry(str(error)))
+            self.explain(error)
+
+    def explain(self, error: Exception) -> None:
+        """Say why the command is not protected; once, if that is a Poetry not known."""
+        is_unknown = isinstance(error, UnknownPoetryError)
+        if self._is_known_poetry or not is_unknown:
+            warn(self.io, explain(error))
+        self._is_known_poetry &= not is_unknown
 
     def at_end(self, undo: Callable[[], None]) -> None:
         """Have this called when the command has ended, the last one first."""
@@ -161,7 +169,7 @@ class StartingCommand:
         return any(not is_own_plugin(plugin) for plugin in self._manager._plugins)
 
     @COMMAND_LINE.uses("poetry.console.application", "Application.reset_poetry")
-    def forget_project(self) -> None:
+    def reload_project(self) -> None:
         """Have the project read again: it may have changed while we waited."""
         self.application.reset_poetry()
 
@@ -226,3 +234,14 @@ def read_project(command: StartingCommand) -> Poetry:
         disable_plugins=True,
         disable_cache=command.application._disable_cache,
     )
+
+
+@COMMAND_LINE.uses("poetry.utils._compat", "tomllib")
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML with the parser that Poetry brings for its Python.
+
+    :raises ValueError: if it is not TOML.
+    """
+    from poetry.utils._compat import tomllib
+
+    return tomllib.loads(text)

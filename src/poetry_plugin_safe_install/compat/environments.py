@@ -266,7 +266,7 @@ def wants_environment(event: ConsoleCommandEvent) -> bool:
     )
 
 
-def give_environment(event: ConsoleCommandEvent, environment: Any) -> None:
+def set_environment(event: ConsoleCommandEvent, environment: Any) -> None:
     """Spare Poetry the search, with the message it would write."""
     if environment.is_venv() and event.io.is_verbose():
         event.io.write_error_line(

@@ -180,8 +180,6 @@ class Internals:
         self.check()
 
         def give_up(error: Exception) -> None:
-            from poetry_plugin_safe_install.compat.faults import explain
-
             self.undo()
             warn(io, explain(error))
 
@@ -241,8 +239,6 @@ class _Patch:
             try:
                 return wrapper(context, call, *args, **kwargs)
             except Exception as error:
-                from poetry_plugin_safe_install.compat.faults import is_own_fault
-
                 if not is_own_fault(error):
                     raise
                 self._give_up(error)
@@ -308,6 +304,58 @@ def _restore_inactive() -> None:
         if not patch.active and patch.is_on_top:
             patch.restore()
             _in_place.remove(patch)
+
+
+# Whose fault an exception is, and what the user is told about it.
+
+POETRY = frozenset(("poetry", "cleo"))
+
+DIFFERENT = (AttributeError, ImportError, TypeError)
+"""What Python raises where something is not there, or cannot be called like that."""
+
+
+def is_own_fault(error: Exception) -> bool:
+    """Whether this plugin fails, and not Poetry while this plugin waits for it.
+
+    What is meant for the user, a ``SafeInstallError``, is no fault.
+    """
+    from poetry_plugin_safe_install.errors import SafeInstallError
+
+    if isinstance(error, SafeInstallError):
+        return False
+    packages = (module.partition(".")[0] for module, _ in _innermost_first(error))
+    return (
+        next((name for name in packages if name in POETRY | {PACKAGE}), "") == PACKAGE
+    )
+
+
+def explain(error: Exception) -> str:
+    """Why this command is not protected, and what the user can do about it."""
+    if isinstance(error, UnknownPoetryError):
+        return unknown_poetry(str(error))
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):  # a path that is too long, for example
+        return f"{DISTRIBUTION} cannot protect this command: {error}"
+    own = (place for place in _innermost_first(error) if place[0].startswith(PACKAGE))
+    module, line = next(own, (PACKAGE, 0))
+    if isinstance(error, DIFFERENT) and module.startswith(f"{PACKAGE}.compat."):
+        return unknown_poetry(what)
+    return (
+        f"{DISTRIBUTION} has failed ({module}, line {line}: {what}) and does not protect"
+        " this command. Please report this, with the output of `poetry safe-install"
+        " --check --format json`."
+    )
+
+
+def _innermost_first(error: Exception) -> Iterator[tuple[str, int]]:
+    """The module and line of every frame that the error has passed through."""
+    places = []
+    traceback = error.__traceback__
+    while traceback:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        places.append((str(module), traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return reversed(places)
 
 
 def unknown_poetry(why: str) -> str:

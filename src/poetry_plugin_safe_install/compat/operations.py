@@ -11,6 +11,8 @@ from poetry_plugin_safe_install.compat.guarded_operations import ATTRIBUTE
 from poetry_plugin_safe_install.compat.guarded_operations import GUARD
 from poetry_plugin_safe_install.compat.guarded_operations import Guarded
 from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.internals import explain
+from poetry_plugin_safe_install.compat.internals import is_own_fault
 from poetry_plugin_safe_install.compat.internals import warn
 
 
@@ -50,9 +52,6 @@ def guard_environment(
     from poetry.console.commands.installer_command import InstallerCommand
     from poetry.console.commands.self.self_command import SelfCommand
 
-    from poetry_plugin_safe_install.compat.faults import explain
-    from poetry_plugin_safe_install.compat.faults import is_own_fault
-
     command = event.command
     if not isinstance(command, InstallerCommand) or isinstance(command, SelfCommand):
         return
@@ -66,7 +65,12 @@ def guard_environment(
 
 
 @INSTALLERS.uses("poetry.utils.env", "Env.paths", "Env.fallbacks", "Env.script_dirs")
-@INSTALLERS.uses("poetry.utils.env", "Env.scheme_dict")
+@INSTALLERS.uses(
+    "poetry.utils.env",
+    "Env.scheme_dict",
+    seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
+    instead="Env.paths",
+)
 class TargetEnvironment:
     """The environment that a command is about to change, and what is to come into it."""
 
@@ -136,7 +140,8 @@ class TargetEnvironment:
     @property
     def scheme(self) -> Mapping[str, str]:
         """Where each kind of file is installed."""
-        scheme: dict[str, str] = self._command.env.scheme_dict
+        env: Any = self._command.env
+        scheme: dict[str, str] = getattr(env, "scheme_dict", env.paths)
         return scheme
 
     @property

@@ -63,7 +63,11 @@ def leave_project_plugins(command: StartingCommand) -> None:
     """Have ``install`` leave the project's plugins to this plugin.
 
     ``InstallCommand.handle`` calls ``PluginManager.ensure_project_plugins``.
+
+    :raises UnknownPoetryError: if this plugin could not install them.
     """
+    for internals in (PROJECT_PLUGINS, PLUGINS):
+        internals.check()
     command.patch(PROJECT_PLUGINS, None)
 
 

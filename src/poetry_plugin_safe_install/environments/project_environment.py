@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.environments import create_environment
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
@@ -40,9 +39,15 @@ def environment_lock(environment: Any, store: Store | None, backend: str) -> Loc
         environment.path,
         environment.purelib,
         is_venv=environment.is_venv(),
-        cache_directory=cache_directory,
+        cache_directory=_cache_directory,
     )
     return _lock_at(path, environment.path, store, backend)
+
+
+def _cache_directory() -> Path:
+    from poetry_plugin_safe_install.compat.config import cache_directory
+
+    return cache_directory()
 
 
 def _lock_at(path: Path, environment: Path, store: Store | None, backend: str) -> Lock:
