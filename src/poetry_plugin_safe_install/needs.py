@@ -151,6 +151,7 @@ FOUND = "environment found"
 BACKEND_STARTS = "build backend starts"
 BACKEND_ENDED = "build backend ended"
 RUNS = "command runs"
+READY = "environment must be ready"
 ENDED = "command ended"
 """The moments of a command; that of a build backend comes for each of its processes."""
 
@@ -203,6 +204,7 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
         steps += _change(CREATED, last)
     if row.need is Need.RUN:
         steps += [(RUNS, PROJECT, None)]
+        steps += [(READY, ENVIRONMENT, Mode.SHARED), (READY, ENVIRONMENT, None)]
     if row.changes:
         steps += [(FOUND, ENVIRONMENT, Mode.EXCLUSIVE)]
     if row.builds:

@@ -10,8 +10,9 @@
 3. ``command_starts``: before every listener. The environment is found or created, and
    locked before Poetry looks at what is installed there.
 4. ``command_runs``: after every listener. ``run`` releases everything, because the
-   user's program starts next. What changes the environment is guarded from here on, and
-   where a distribution may be built the temporary directory is prepared for it.
+   user's program starts next, and waits until nobody changes the environment. What
+   changes the environment is guarded from here on, and where a distribution may be
+   built the temporary directory is prepared for it.
 5. ``command_ended``: in whichever way it ended. Everything is released.
 
 Which lock is taken when is a table: ``needs.lock_plan``. A command that a holder starts
@@ -306,6 +307,8 @@ class ProtectedCommand(Protection):
 
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         self._walk(needs.RUNS)
+        if self._row.need is Need.RUN:
+            self._wait_until_ready(event)
         if needs.row_of(str(event.command.name).split()).builds:
             self._prepare_builds(event)
         self._share_builds()
@@ -317,6 +320,15 @@ class ProtectedCommand(Protection):
             from poetry_plugin_safe_install.compat.operations import guard_environment
 
             guard_environment(event, self._guard_environment)
+
+    def _wait_until_ready(self, event: ConsoleCommandEvent) -> None:
+        """Nothing is held while the user's program runs, nor while it is waited for."""
+        environment = environment_of(event)
+        if environment is not None:
+            lock = self._environment.lock_of(environment)
+            plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
+            self._session.wait_until_ready(plan, needs.READY, lambda _: lock)
+            self._environment.warn_of_unfinished(event, environment, lock)
 
     def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
         from poetry_plugin_safe_install.builds.temp_directory import prepared

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,24 +24,34 @@ JOURNALS = ".poetry-safe-install"
 
 
 def lock_path(
-    prefix: Path,
-    site_packages: Path,
-    *,
-    is_venv: bool,
-    cache_directory: Callable[[], Path],
+    directory: Path, *, is_venv: bool, cache_directory: Callable[[], Path]
 ) -> Path:
     """The file whose lock guards an environment.
+
+    :param directory: the prefix of a virtual environment, of others the site-packages.
 
     For a virtual environment it is the one that uv locks too
     (``PythonEnvironment::lock``, uv 0.5 and later), so that uv and Poetry exclude each
     other.
     """
-    directory = prefix if is_venv else site_packages
     name = ".lock" if is_venv else f".{NAME}.lock"
     if os.access(directory / name, os.R_OK) or os.access(directory, os.W_OK):
         return directory / name
     key = _key(directory)
     return cache_directory() / NAME / f"environment-{key}.lock"
+
+
+def may_have_journals(prefix: Path) -> bool:
+    """Whether something is under way in a virtual environment, or was cut off there.
+
+    Asks no Python where its site-packages is: ``run`` has no time for that.
+    """
+    for library in ("lib", "Lib"):
+        with suppress(OSError):
+            for name in ("", *os.listdir(prefix / library)):
+                if os.path.isdir(prefix / library / name / "site-packages" / JOURNALS):
+                    return True
+    return False
 
 
 def place_aside(environment: Path) -> Path:

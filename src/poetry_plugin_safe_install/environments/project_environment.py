@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -14,6 +15,8 @@ from poetry_plugin_safe_install.compat.environments import environment_without_c
 from poetry_plugin_safe_install.compat.environments import is_active
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
+from poetry_plugin_safe_install.environments.places import may_have_journals
+from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 
@@ -35,12 +38,9 @@ def environment_lock(environment: Any, store: Store | None, backend: str) -> Loc
     :param store: that of the project that the environment is in, if it is in one.
     :param backend: the setting ``lock-backend``.
     """
-    path = lock_path(
-        environment.path,
-        environment.purelib,
-        is_venv=environment.is_venv(),
-        cache_directory=_cache_directory,
-    )
+    is_venv = environment.is_venv()
+    directory = environment.path if is_venv else environment.purelib
+    path = lock_path(directory, is_venv=is_venv, cache_directory=_cache_directory)
     return _lock_at(path, environment.path, store, backend)
 
 
@@ -102,6 +102,24 @@ class ProjectEnvironment:
         unfinished.forget(path)
         return environment
 
+    def warn_of_unfinished(
+        self, event: ConsoleCommandEvent, environment: Any, lock: Lock
+    ) -> None:
+        """Tell of packages that a killed command has left, unless somebody is busy."""
+        if not may_have_journals(environment.path):
+            return
+        from poetry_plugin_safe_install.environments import changes
+        from poetry_plugin_safe_install.locks.descendants import path_for_descendant
+
+        if path_for_descendant(lock.path) != lock.path:
+            return  # an ancestor is busy
+        with suppress(LockUnavailableError):
+            if held := self._session.try_now(lock, Mode.SHARED):
+                found = changes.unfinished(environment)
+                held.release()
+                for package, why in found:
+                    _say(event, _unfinished_message(package, environment.path, why))
+
     def creating(self, environment: Path) -> AbstractContextManager[None]:
         """To be entered around the creation of an environment."""
         from poetry_plugin_safe_install.environments import unfinished
@@ -127,3 +145,10 @@ class ProjectEnvironment:
 
 def _say(event: ConsoleCommandEvent, text: str) -> None:
     event.io.write_error_line(f"<warning>{text}</warning>")
+
+
+def _unfinished_message(package: str, environment: Path, why: str) -> str:
+    return (
+        f"{package} is not whole in the environment {environment} ({why})."
+        " To repair it: `poetry install`."
+    )

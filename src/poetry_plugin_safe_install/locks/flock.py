@@ -39,6 +39,24 @@ def try_flock(path: Path, *, shared: bool) -> Callable[[], None] | None:
     return None
 
 
+def is_flocked(path: Path) -> bool:
+    """Whether somebody has the exclusive lock. Creates nothing, and only reads.
+
+    Where the file cannot be opened or locked nobody can be asked, and it is not.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
+    except OSError:
+        return False
+    try:
+        if lock_descriptor(fd, shared=True):
+            os.close(fd)
+            return False
+        return os.path.exists(path)
+    except OSError:
+        return False
+
+
 def lock_descriptor(fd: int, *, shared: bool) -> bool:
     """Lock an open file; it is closed unless it is locked afterwards.
 

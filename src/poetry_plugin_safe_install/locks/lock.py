@@ -23,6 +23,7 @@ from poetry_plugin_safe_install.locks import descendants
 from poetry_plugin_safe_install.locks.backend import Backend
 from poetry_plugin_safe_install.locks.backend import choose
 from poetry_plugin_safe_install.locks.flock import HAS_FLOCK
+from poetry_plugin_safe_install.locks.flock import is_flocked
 from poetry_plugin_safe_install.locks.flock import open_lock_file
 from poetry_plugin_safe_install.locks.flock import try_flock
 from poetry_plugin_safe_install.locks.holders import holders
@@ -149,6 +150,30 @@ def try_acquire(lock: Lock, mode: Mode, command: str) -> HeldLock | None:
     return Attempt(lock, mode, command).once(lambda: True)
 
 
+def wait_until_free(
+    lock: Lock,
+    command: str,
+    *,
+    timeout: float | None,
+    report: WaitReport | None = None,
+) -> float:
+    """Wait until nobody changes what a lock guards.
+
+    The arguments and errors are those of ``acquire``.
+
+    :return: the seconds that were waited.
+    """
+    attempt = Attempt(lock, Mode.SHARED, command)
+    deadline = Deadline(attempt, timeout, report)
+    while not attempt.would_succeed(deadline.is_over):
+        if deadline.is_over():
+            raise LockTimeoutError(
+                _timeout_message(attempt, deadline.waited, timeout or 0)
+            )
+        time.sleep(POLL_INTERVAL)
+    return deadline.waited
+
+
 class Deadline:
     """How long somebody still waits for a lock, and tells so meanwhile."""
 
@@ -216,6 +241,17 @@ class Attempt:
         if self.lock.path != self._wanted.path:
             release = self._and_remove(release)
         return HeldLock(self._wanted, self._mode, release, record)
+
+    def would_succeed(self, gives_up: Callable[[], bool]) -> bool:
+        """Try it without leaving anything behind; what is taken is released at once."""
+        if self.lock.path != self._wanted.path:
+            return True  # an ancestor has it
+        if self.backend is Backend.NATIVE and HAS_FLOCK:
+            return not is_flocked(self.lock.path)
+        release = self._attempt(gives_up)
+        if release:
+            release()
+        return release is not None
 
     def _choose(self, error: int = 0) -> Backend:
         """:param error: what the system answered to the first choice."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import acquire
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from poetry_plugin_safe_install.locks.lock import wait_until_free
 
 
 if TYPE_CHECKING:
@@ -118,6 +121,30 @@ class Session:
             for when, resource, _ in steps:
                 if when == end:
                     held.pop(resource).release()
+
+    def wait_until_ready(
+        self, steps: Iterable[Step], moment: str, lock_of: Callable[[str], Lock]
+    ) -> None:
+        """Take and release at once what the plan wants shared for a moment.
+
+        :raises LockTimeoutError: naming the holder and how to wait longer.
+        """
+        for when, resource, mode in steps:
+            if when == moment and mode is not None:
+                with suppress(LockUnavailableError):  # then nobody has it either
+                    self._wait_until_free(lock_of(resource))
+
+    def _wait_until_free(self, lock: Lock) -> None:
+        with suppress(LockTimeoutError):
+            wait_until_free(lock, self._command, timeout=0)
+            return
+        from poetry_plugin_safe_install.locks.waiting import waiting
+
+        with waiting(self._io, lock.guards) as message:
+            waited = wait_until_free(
+                lock, self._command, timeout=self._timeout, report=message
+            )
+        self._waited(waited, message.waited_for)
 
     @contextmanager
     def beside_plan(self, lock: Lock, mode: Mode) -> Iterator[HeldLock]:

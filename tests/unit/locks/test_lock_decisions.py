@@ -44,6 +44,8 @@ COMMANDS = ("install", "add", "lock", "env use", "source add", "build", "run", "
         ("sync", Need.INSTALL),
         ("safe-install", Need.INSTALL),
         ("run pytest --version", Need.RUN),
+        ("shell", Need.RUN),
+        ("env activate", Need.RUN),
         ("add x", Need.WRITE),
         ("remove x", Need.WRITE),
         ("update", Need.WRITE),
@@ -282,6 +284,13 @@ def test_model_nobody_waits_indefinitely_and_writers_are_alone(commands: int) ->
     plans = sorted(every_plan(), key=repr)
     for programs in itertools.combinations_with_replacement(plans, commands):
         assert not explore(programs, kill=commands == 2), programs
+
+
+def test_run_holds_nothing_else_while_it_waits_for_the_environment() -> None:
+    steps = program(row_of(["run"]), "auto", Facts())
+    at = steps.index((ENVIRONMENT, SHARED))
+    assert (PROJECT, None) in steps[:at]
+    assert steps[at + 1] == (ENVIRONMENT, None)
 
 
 def test_model_sees_what_is_wrong() -> None:
