@@ -130,7 +130,11 @@ def write_metadata(path: Path, metadata: bytes, before: bytes, mode: int) -> Non
     :param before: the metadata that is to be replaced.
     :raises OSError: if it cannot be written.
     """
-    if path.read_bytes() == before:
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:  # another command is replacing the entry: ``write_entry``
+        return
+    if found == before:
         write_whole(path, metadata, mode)
 
 

@@ -65,6 +65,9 @@ def test_metadata_that_somebody_else_has_replaced_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == b"theirs"
     http.write_metadata(path, b"ours", b"theirs", 0o600)
     assert path.read_bytes() == b"ours"
+    path.unlink()
+    http.write_metadata(path, b"ours", b"theirs", 0o600)
+    assert not path.exists()
 
 
 def test_a_failure_leaves_the_old_entry_or_none(
