@@ -21,6 +21,7 @@ from tests.laboratory.killing import Saved
 from tests.laboratory.killing import faults
 from tests.laboratory.killing import killed
 from tests.laboratory.killing import wrong_files
+from tests.laboratory.libraries import make_library
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
@@ -266,6 +267,46 @@ def test_killed_while_poetry_changes_its_own_environment(
     assert "Repaired: early (the install that was writing it, pid" in said
     wrong = wrong_files(home.path, home.site_packages)
     assert [text for text in wrong if "early" in text or "shared" in text] == []
+
+
+@pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
+def test_killed_while_it_installs_from_other_sources(
+    version: str,
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    index: LocalIndex,
+    tmp_path: Path,
+) -> None:
+    """What is built from a directory, or works in it, and a wheel in a file."""
+    for name in ("copied", "linked"):
+        make_library(tmp_path / name, "poetry-core", index.url)
+        (tmp_path / name / "build_script.py").write_text("")
+    wheel = Distribution("filed", "1.0", {"filed.py": ""}).wheel(tmp_path / "file")
+    project = new_project(
+        tail=f"""[tool.poetry.dependencies]
+copied = {{ path = "../copied" }}
+linked = {{ path = "../linked", develop = true }}
+filed = {{ path = "../file/{wheel.name}" }}
+"""
+    )
+    venv = new_venv("environment")
+    empty = Saved.of(tmp_path / "saved", venv)
+    with Preloaded(poetry_home(version), project.environment()) as poetry:
+
+        def run(*arguments: str, at: int = 0) -> Killed:
+            return killed(poetry, project, *arguments, venv=venv, at=at)
+
+        run("lock").result.succeeded()
+        changes = run("install").changes
+        assert "No dependencies to install" in run("install").result.succeeded().out
+        for share in (0.2, 0.4, 0.6, 0.8):
+            empty.restore()
+            assert run("install", at=int(changes * share)).was_killed
+            run("install").result.succeeded()
+            assert "No dependencies to install" in run("install").result.out
+            assert faults(venv, ("copied", "linked", "filed")) == []
+    urls = {path.parent.name for path in venv.rglob("direct_url.json")}
+    assert {name.partition("-")[0] for name in urls} >= {"copied", "linked", "filed"}
 
 
 def test_failed_install_leaves_nothing(
