@@ -70,6 +70,7 @@ class Row:
 
 
 _NOTHING = Row(Need.NOTHING, caches=False)
+_RUN = Row(Need.RUN, caches=False)
 _CACHES = Row(Need.NOTHING)
 _INSTALL = Row(Need.INSTALL, changes=True, builds=True)
 _WRITE = Row(Need.WRITE, caches=False)
@@ -99,7 +100,9 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("self", "remove"): _SELF,
     ("self", "sync"): _SELF,
     ("self", "update"): _SELF,
-    ("run",): Row(Need.RUN, caches=False),
+    ("run",): _RUN,
+    ("shell",): _RUN,
+    ("env", "activate"): _RUN,
     ("install",): _INSTALL,
     ("safe-install",): _INSTALL,
     ("sync",): _INSTALL,
