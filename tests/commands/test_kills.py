@@ -24,6 +24,7 @@ from tests.laboratory.killing import wrong_files
 from tests.laboratory.libraries import make_library
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.wheels import Distribution
@@ -31,6 +32,7 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Collection
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -117,7 +119,7 @@ class Bench:
             for line in lines
         ]
         self.project.pyproject.write_text("\n".join(lines))
-        self.run("lock")
+        self.run("lock").result.succeeded()
 
     def install(self) -> Result:
         return self.run("install").result
@@ -132,7 +134,9 @@ class Bench:
             half=kill.half,
         )
 
-    def faults_after(self, scenario: Scenario, kill: Kill) -> list[str] | None:
+    def faults_after(
+        self, scenario: Scenario, kill: Kill, modules: Collection[str] | None = None
+    ) -> list[str] | None:
         """What is wrong after the kill and the next install; ``None``: not killed."""
         self.saved.restore()
         if not self.run(*scenario.arguments, kill=kill).was_killed:
@@ -140,7 +144,7 @@ class Bench:
         if kill.again:
             self.run("install", kill=Kill(kill.again, kill.half))
         result = self.install()
-        return [result.out] if result.code else faults(self.venv)
+        return [result.out] if result.code else faults(self.venv, modules)
 
 
 @pytest.fixture
@@ -347,6 +351,33 @@ def test_soak_of_every_kill(
     assert not {kill: wrong for kill, wrong in found.items() if wrong}
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_real_packages(
+    benches: Callable[..., Bench], plain_home: PoetryHome
+) -> None:
+    """METADATA of pandas 2.2.3 is the fourth of 1,664 entries; numpy's is early, too."""
+    rounds = int(os.environ.get("ROUNDS", "100"))
+    wanted = ("pandas==2.2.3", "numpy==1.26.4", "scipy==1.13.1")
+    for_all_pythons = ("python-dateutil==2.9.0.post0", "pytz==2024.2")
+    more = (*for_all_pythons, "tzdata==2024.2", "six==1.16.0")
+    download(plain_home.python, *wanted, *more)
+    scenario = Scenario("real", ("install",), NONE, wanted)
+    home = poetry_home(os.environ.get("POETRY", NEWEST))
+    bench = benches(scenario, home)
+    whole = bench.run("install")
+    whole.result.succeeded()
+    changes = whole.changes
+    assert faults(bench.venv, REAL) == []
+    kills = [Kill(changes * number // (rounds + 1)) for number in range(1, rounds + 1)]
+    found = {kill: bench.faults_after(scenario, kill, REAL) for kill in kills}
+    print(f"\nreal packages, Poetry {home.version}: {len(found)} kills")
+    assert not {kill: wrong for kill, wrong in found.items() if wrong}
+
+
+REAL = ("pandas", "numpy", "scipy.stats")
+
+
 def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]]:
     """What is wrong after a kill at each change, before it and in its middle."""
     changes = benches[0].run(*scenario.arguments).changes
@@ -367,3 +398,4 @@ def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]
     with ThreadPoolExecutor(len(benches)) as pool:
         found = list(pool.map(run, kills))
     return {kill: wrong for kill, wrong in found if wrong is not None}
+

@@ -20,6 +20,8 @@ from uv import find_uv_bin
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.laboratory.preloaded import Preloaded
     from tests.laboratory.projects import Project
     from tests.laboratory.projects import Result
@@ -101,31 +103,28 @@ class Saved:
             shutil.copytree(self.copies / str(number), directory, symlinks=True)
 
 
-def faults(venv: Path, *, lists: bool = True) -> list[str]:
-    """What is wrong with an environment: files, modules, and who lists what."""
+def faults(venv: Path, modules: Collection[str] | None = None) -> list[str]:
+    """What is wrong with an environment: files, modules, and who lists what.
+
+    :param modules: what must be importable; everything unless told otherwise.
+    """
     (site,) = venv.glob("lib/python3*/site-packages")
     found = wrong_files(venv, site)
-    packages = sorted(
-        path.name.removesuffix(".py")
-        for path in site.iterdir()
-        if (path / "__init__.py").exists() or path.suffix == ".py"
-        if not path.name.startswith("_")
-    )
-    packages += [line for path in site.glob("*.dist-info") for line in _modules(path)]
-    python = [str(venv / "bin" / "python"), "-B", "-I", "-c", LIST, *packages]
+    if modules is None:
+        infos = site.glob("*.dist-info/RECORD")
+        modules = [name for record in infos for name in _modules(record)]
+    python = [str(venv / "bin" / "python"), "-B", "-I", "-c", LIST, *modules]
     result = subprocess.run(python, capture_output=True, text=True)
     if result.returncode:
         return [*found, result.stderr]
     failed, listed = json.loads(result.stdout)
     found += [f"cannot be imported: {name}" for name in failed]
-    if lists:
-        found += _different_lists(venv, site, sorted(map(tuple, listed)))
-    return found
+    return found + _different_lists(venv, site, sorted(map(tuple, listed)))
 
 
-def _modules(dist_info: Path) -> list[str]:
+def _modules(record: Path) -> list[str]:
     """What must be importable if this distribution is installed."""
-    with (dist_info / "RECORD").open(newline="") as file:
+    with record.open(newline="") as file:
         names = [row[0] for row in csv.reader(file)]
     return [
         name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
