@@ -54,6 +54,7 @@ TOPICS = [
     "temp-directory",
     "plugin-sets",
     "other-plugins",
+    "caches",
     "locks",
     "lock-backend",
 ]

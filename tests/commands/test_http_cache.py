@@ -320,3 +320,20 @@ def test_threads_of_one_command(
         text=True,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_check_tells_what_is_not_whole(
+    new_user: Callable[[str], Project],
+    index: CachingIndex,
+    cache: Path,
+    home: PoetryHome,
+) -> None:
+    project = new_user("project")
+    project.poetry(home, "lock").succeeded()
+    metadata = metadata_of(index, cache, "kept")
+    metadata.with_name(f"{metadata.name}.body").unlink()
+    check = ("safe-install", "--check")
+    result = project.poetry(home, *check)
+    assert "1 entry is not whole" in " ".join(result.out.split())
+    assert str(metadata) not in result.out
+    assert str(metadata) in project.poetry(home, *check, "-v").out

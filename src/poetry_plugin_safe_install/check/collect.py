@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from packaging.version import Version
+
+from poetry_plugin_safe_install.caches.survey import survey
 from poetry_plugin_safe_install.check import topics
+from poetry_plugin_safe_install.compat.config import repository_cache
 from poetry_plugin_safe_install.compat.environments import environment_to_be_used
 from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import listening_packages
+from poetry_plugin_safe_install.compat.seeds import WHOLE_SINCE
+from poetry_plugin_safe_install.compat.seeds import virtualenv_version
 from poetry_plugin_safe_install.environments.places import poetry_runs_from
 from poetry_plugin_safe_install.environments.system import MARKER
 from poetry_plugin_safe_install.errors import SafeInstallError
@@ -98,6 +104,20 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
             tuple(listening_packages(application)),
             tuple(generic_plugin_packages()),
         ),
+        caches=_caches(),
+    )
+
+
+def _caches() -> topics.CachesFacts:
+    directory, virtualenv = str(repository_cache()), virtualenv_version()
+    found = survey(directory)
+    return topics.CachesFacts(
+        directory,
+        found.looked_at,
+        found.complete,
+        found.broken,
+        virtualenv,
+        Version(virtualenv) < Version(WHOLE_SINCE),
     )
 
 

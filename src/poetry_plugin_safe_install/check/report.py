@@ -79,6 +79,8 @@ def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> N
         rest = [*rows[1:]]
         if finding.remedy:
             rest += _rows(f"Remedy: {finding.remedy}", width - margin)
+        if io.is_verbose():
+            rest += finding.details
         for row in rest:
             io.write_line(f"{'':{margin}}{row}")
     io.write_line(f"\n{_sum(findings)}")

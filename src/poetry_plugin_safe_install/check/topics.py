@@ -39,6 +39,8 @@ class Finding:
     text: str
     facts: Any
     remedy: str = ""
+    details: tuple[str, ...] = ()
+    """Lines that are shown with -v."""
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,40 @@ def judge_rewriters(facts: RewritersFacts) -> Finding:
 
 
 @dataclass(frozen=True)
+class CachesFacts:
+    directory: str
+    """Where Poetry keeps what it knows of indexes."""
+    looked_at: int
+    """Files; not all of them where that would take too long."""
+    complete: bool
+    broken: tuple[str, ...]
+    """Those that are not whole."""
+    virtualenv: str
+    """Its version."""
+    unpacks_in_place: bool
+    """Whether this virtualenv takes a half unpacked pip for a whole one."""
+
+
+def judge_caches(facts: CachesFacts) -> Finding:
+    notes = []
+    if facts.broken:
+        count = len(facts.broken)
+        noun = "entries are" if count > 1 else "entry is"
+        notes.append(
+            f"{count} {noun} not whole; whoever needs them asks the index again"
+        )
+    if facts.unpacks_in_place:
+        notes.append(
+            f"virtualenv {facts.virtualenv} leaves a broken pip when it is killed; it is"
+            " made again before it is used"
+        )
+    if notes:
+        text = "; ".join(notes)
+        return Finding("caches", Level.NOTE, text, facts, details=facts.broken)
+    return Finding("caches", Level.OK, "what was looked at is whole", facts)
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that was found, topic by topic."""
 
@@ -368,6 +404,7 @@ class Facts:
     externally_managed: ExternallyManagedFacts
     scripts: ScriptsFacts
     rewriters: RewritersFacts
+    caches: CachesFacts
 
 
 def findings(found: Facts) -> list[Finding]:
@@ -381,6 +418,7 @@ def findings(found: Facts) -> list[Finding]:
         judge_temp_directory(found.temp_directory),
         judge_plugin_sets(found.plugin_sets),
         judge_rewriters(found.rewriters),
+        judge_caches(found.caches),
         judge_locks(found.locks),
         judge_lock_backend(found.lock_backend),
     ]

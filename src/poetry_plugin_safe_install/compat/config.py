@@ -23,6 +23,14 @@ def cache_directory() -> Path:
     return Path(Config.create().get("cache-dir"))
 
 
+@CONFIG.uses("poetry.config.config", "Config.repository_cache_directory")
+def repository_cache() -> Path:
+    """Where Poetry keeps what it knows of indexes, a directory for each."""
+    from poetry.config.config import Config
+
+    return Config.create().repository_cache_directory
+
+
 @CONFIG.uses("poetry.config.config", "Config.installer_max_workers")
 def parallel_builds() -> int:
     """How many distributions may be built at once: the workers of ``Executor``.
