@@ -398,4 +398,3 @@ def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]
     with ThreadPoolExecutor(len(benches)) as pool:
         found = list(pool.map(run, kills))
     return {kill: wrong for kill, wrong in found if wrong is not None}
-
