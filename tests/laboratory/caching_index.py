@@ -58,6 +58,8 @@ class CachingIndex(LocalIndex):
         """Whom to let wait: by the end of the path."""
         self.instead: dict[str, bytes] = {}
         """What is served in the place of what is there: by the end of the path."""
+        self.generation = 0
+        """Raise it, and all pages are others than before."""
         self.unchanged: set[str] = set()
         """Ends of paths of which the index says 304 whatever the asker has."""
         index = self
@@ -90,6 +92,8 @@ class CachingIndex(LocalIndex):
         body, kind = self._answer(path) or (b"", "text/plain")
         for end, other in self.instead.items():
             body = other if path.endswith(end) else body
+        if body and kind == "text/html" and self.generation:
+            body += f"<!-- {self.generation} -->".encode()
         status = 200 if body else 404
         tag = f'"{hashlib.md5(body).hexdigest()}"'
         known = handler.headers.get("If-None-Match")
