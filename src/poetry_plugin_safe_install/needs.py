@@ -53,6 +53,7 @@ class Row:
     :param builds: the command may build a distribution.
     :param caches: the command may ask an index or change Poetry's caches, which belong
         to the machine: also where there is no project.
+    :param writes: the command may write files of the project or of Poetry's own.
     """
 
     def __init__(
@@ -62,15 +63,18 @@ class Row:
         changes: bool = False,
         builds: bool = False,
         caches: bool = True,
+        writes: bool = True,
     ) -> None:
         self.need = need
         self.changes = changes
         self.builds = builds
         self.caches = caches
+        self.writes = writes
 
 
-_NOTHING = Row(Need.NOTHING, caches=False)
-_RUN = Row(Need.RUN, caches=False)
+_NOTHING = Row(Need.NOTHING, caches=False, writes=False)
+_CONFIG = Row(Need.NOTHING, caches=False)
+_RUN = Row(Need.RUN, caches=False, writes=False)
 _CACHES = Row(Need.NOTHING)
 _INSTALL = Row(Need.INSTALL, changes=True, builds=True)
 _WRITE = Row(Need.WRITE, caches=False)
@@ -79,14 +83,14 @@ _WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
 _BUILD = Row(Need.BUILD, builds=True)
 _SELF = Row(Need.SELF, changes=True)
 _PLUGINS = Row(Need.PLUGINS)
-_PLUGINS_ONLY = Row(Need.PLUGINS, caches=False)
+_PLUGINS_ONLY = Row(Need.PLUGINS, caches=False, writes=False)
 
 _TABLE: dict[tuple[str, ...], Row] = {
     ("--version",): _NOTHING,
     ("about",): _NOTHING,
     ("cache",): _CACHES,
     ("check",): _PLUGINS_ONLY,
-    ("config",): _NOTHING,
+    ("config",): _CONFIG,
     ("env",): _PLUGINS_ONLY,
     ("help",): _PLUGINS_ONLY,
     ("init",): _CACHES,

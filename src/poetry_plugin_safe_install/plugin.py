@@ -37,12 +37,15 @@ def _protect(command: StartingCommand) -> Protection | None:
 
     row = row_of(command.words, command.options)
     protection = _protect_project(command, row)
-    if not row.caches:
-        return protection
+    if row.caches:
+        from poetry_plugin_safe_install.caches.protection import protect_caches
 
-    from poetry_plugin_safe_install.caches.protection import protect_caches
+        protection = protect_caches(command, protection)
+    if row.writes:
+        from poetry_plugin_safe_install.writes import protect_files
 
-    return protect_caches(command, protection)
+        protection = protect_files(command, protection)
+    return protection
 
 
 def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
