@@ -46,6 +46,10 @@ class SelfChangeRefusedError(SafeInstallError):
     """The command would damage the Poetry that runs it."""
 
 
+class NotKnownError(SafeInstallError):
+    """What an install would do cannot be said, though it may well succeed."""
+
+
 class TempDirectoryError(SafeInstallError):
     """No temporary directory is usable for isolated builds."""
 

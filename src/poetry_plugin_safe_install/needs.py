@@ -123,7 +123,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("publish",): _BUILD,
 }
 
-READ_ONLY_OPTIONS = frozenset({"check", "show-config"})
+READ_ONLY_OPTIONS = frozenset({"check", "format", "show-config"})
 """Options that make ``safe-install`` look instead of install."""
 
 

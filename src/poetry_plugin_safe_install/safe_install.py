@@ -14,6 +14,8 @@ from poetry_plugin_safe_install.compat.environments import SYNC
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import SETTINGS
+from poetry_plugin_safe_install.settings import read_project_file
+from poetry_plugin_safe_install.settings import shown_path
 
 
 if TYPE_CHECKING:
@@ -43,9 +45,8 @@ _OWN_OPTIONS = (
     option(
         "format",
         None,
-        "How --check tells it: text or json.",
+        "How --check and --show-config tell it: text (default) or json.",
         flag=False,
-        default="text",
     ),
     option(
         "show-config",
@@ -112,6 +113,10 @@ Settings given as options hold for this command alone; the others also for
             return self._check(self._known_context())
         if self.option("show-config"):
             return self._show_config(self._known_context())
+        if self.option("format") is not None:
+            raise SafeInstallError(
+                "The option --format is for --check and --show-config only."
+            )
         if self.option("sync") and SYNC.missing():
             raise SafeInstallError(
                 "This Poetry synchronizes in a way that safe-install does not know."
@@ -138,11 +143,7 @@ Settings given as options hold for this command alone; the others also for
         from poetry_plugin_safe_install.check.topics import findings
         from poetry_plugin_safe_install.check.topics import is_refused
 
-        if self.option("format") not in FORMATS:
-            raise SafeInstallError(
-                f'The option --format must be one of "text", "json", but is'
-                f' "{self.option("format")}".'
-            )
+        form = self._format
         missing = CHECK.missing()
         if missing:
             raise SafeInstallError(
@@ -157,22 +158,51 @@ Settings given as options hold for this command alone; the others also for
             "python": platform.python_version(),
             "project": str(context.pyproject.parent),
         }
-        if self.option("format") == "json":
-            from cleo.io.outputs.output import Type
-            from cleo.io.outputs.output import Verbosity
-
-            self.io.write_line(as_json(about, found), Verbosity.QUIET, Type.RAW)
+        if form == "json":
+            self._write_json(as_json(about, found))
         else:
             write_table(self.io, about, found)
         return 1 if is_refused(found) else 0
 
     def _show_config(self, context: CheckContext) -> int:
+        import os
+
+        from poetry_plugin_safe_install.check.report import settings_as_json
+        from poetry_plugin_safe_install.check.report import shown_settings
         from poetry_plugin_safe_install.check.report import write_settings
 
-        if context.failure:
-            raise context.failure
-        write_settings(self.io, context.settings)
+        rows = shown_settings(
+            {setting.key: self.option(setting.key) for setting in SETTINGS},
+            os.environ,
+            read_project_file(context.pyproject).section,
+            shown_path(context.pyproject),
+        )
+        failure = ""
+        if isinstance(context.failure, SafeInstallError):
+            failure = context.failure.text
+        if self._format == "json":
+            self._write_json(settings_as_json(rows, failure))
+        else:
+            write_settings(self.io, rows, failure)
         return 0
+
+    @property
+    def _format(self) -> str:
+        """
+        :raises SafeInstallError: if it is none of them.
+        """
+        given = self.option("format") or FORMATS[0]
+        if given not in FORMATS:
+            raise SafeInstallError(
+                f'The option --format must be one of "text", "json", but is "{given}".'
+            )
+        return str(given)
+
+    def _write_json(self, text: str) -> None:
+        from cleo.io.outputs.output import Type
+        from cleo.io.outputs.output import Verbosity
+
+        self.io.write_line(text, Verbosity.QUIET, Type.RAW)
 
     def _sum_up(self) -> None:
         from cleo.formatters.formatter import Formatter

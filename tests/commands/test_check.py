@@ -48,6 +48,7 @@ VALIDATE = fastjsonschema.compile(SCHEMA)
 TOPICS = [
     "settings",
     "isolation",
+    "project",
     "own-packages",
     "externally-managed",
     "scripts",
@@ -106,11 +107,16 @@ class Checked:
 
     @property
     def not_ok(self) -> dict[str, str]:
-        """The temp directory is left out: it is as this machine has it."""
+        """The temp directory is left out: it is as this machine has it.
+
+        So is that nothing is known of an install without a lock file.
+        """
         return {
             topic: finding["level"]
             for topic, finding in self.findings.items()
-            if finding["level"] != "ok" and topic != "temp-directory"
+            if finding["level"] != "ok"
+            and topic != "temp-directory"
+            and not (topic == "project" and finding["level"] == "note")
         }
 
 
@@ -461,10 +467,14 @@ def test_own_packages_are_not_known(
         before = places()
         shown = checked(project, own_home, *options, venv=own_home.path)
         assert places() == before
-        assert shown.not_ok == {"isolation": "risk", "own-packages": "note"}
-        facts = shown.findings["own-packages"]["facts"]
-        assert why in facts["unknown"]
-        assert not facts["changes"]
+        expected = {"isolation": "risk", "own-packages": "note", "project": "refused"}
+        if text is None:
+            del expected["project"]
+        assert shown.not_ok == expected
+        assert shown.whole["known"] == (text is not None)
+        facts = shown.findings["project"]["facts"]
+        assert why in facts["problem" if text is not None else "unknown"]
+        assert not shown.findings["own-packages"]["facts"]["changes"]
         assert why not in shown.error
     lock.write_text(locked)
     name = "configure_installer_for_command"

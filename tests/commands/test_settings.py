@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +39,7 @@ SECTION = "[tool.poetry-plugin-safe-install]\n"
         ),
         ("setting-bad-option", "", {}, ["safe-install", "--always-copy=sometimes"]),
         ("setting-bad-format", "", {}, ["safe-install", "--check", "--format=xml"]),
-        ("setting-bad-shown", "enabled = 1", {}, ["safe-install", "--show-config"]),
+        ("format-of-an-install", "", {}, ["safe-install", "--format=json"]),
     ],
 )
 def test_error_as_seen(
@@ -84,3 +86,21 @@ def test_file_elsewhere_is_named(
     there = new_project("there", tail=SECTION + "enabled = 3")
     result = here.poetry(home, "-P", str(there.path), "install")
     result.failed(f"in {there.path / 'pyproject.toml'} must be true or false")
+
+
+def test_show_config_shows_a_bad_setting_as_bad(
+    new_project: Callable[..., Project], home: PoetryHome
+) -> None:
+    """And all others beside it."""
+    project = new_project(tail=SECTION + "enabled = 1\nlock-scope = 'phase'")
+    arguments = ("safe-install", "--show-config")
+    shown = project.poetry(home, *arguments).succeeded().out
+    as_json = project.poetry(home, *arguments, "--format=json").succeeded().out
+
+    assert_screen("setting-bad-shown", shown, {"project": project.path})
+    found = {row["key"]: row for row in json.loads(as_json)["settings"]}
+    assert "must be true or false" in found["enabled"]["error"]
+    assert (found["lock-scope"]["value"], found["lock-scope"]["error"]) == (
+        "phase",
+        None,
+    )

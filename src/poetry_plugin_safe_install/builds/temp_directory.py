@@ -50,6 +50,9 @@ NAMES = 3
 BESIDE = 32 * 1024**2
 """Bytes kept free in each environment for what a build itself needs."""
 
+FULL = 8 * 1024**2
+"""Bytes without which no build gets along, whether the interpreter is copied or not."""
+
 LEFT_OVER = 7 * 24 * 3600.0
 """Seconds after which a directory of a command that was killed is removed."""
 
@@ -218,6 +221,8 @@ def _temp(interpreters: Iterable[Path]) -> Place:
     """The temporary directory, with nothing tried out yet."""
     try:
         path = Path(tempfile.gettempdir())
+        if full := _full(path):
+            return Place(path, no_links=full, no_copies=full)
         return Place(path, same_device(path, interpreters))
     except OSError as error:  # Python has looked for one that it can write to
         path = Path(os.environ.get("TMPDIR", "/tmp"))
@@ -301,6 +306,8 @@ def probe(path: Path, interpreters: Iterable[Path], parallel: int) -> Place:
 
 def _probe(place: Place, directory: Path, interpreter: Path, parallel: int) -> Place:
     link, copy = directory / "python", directory / "python3"
+    if full := _full(directory):
+        return place._replace(no_links=full, no_copies=full)
     no_room = _no_room(directory, interpreter.stat().st_size, parallel)
     return place._replace(
         no_links=place.no_links
@@ -346,6 +353,16 @@ def _no_room(directory: Path, size: int, parallel: int) -> str:
         f"{usage.free // 1024**2} MiB are free and {parallel} builds side by side may"
         f" need {needed // 1024**2} MiB"
     )
+
+
+def _full(directory: Path) -> str:
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError:  # whatever is tried there says why
+        return ""
+    if usage.free >= FULL or not usage.total:
+        return ""
+    return f"only {usage.free // 1024} KiB are free"
 
 
 def same_device(path: Path, interpreters: Iterable[Path]) -> bool:

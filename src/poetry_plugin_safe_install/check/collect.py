@@ -20,6 +20,7 @@ from poetry_plugin_safe_install.caches.survey import survey
 from poetry_plugin_safe_install.check import topics
 from poetry_plugin_safe_install.compat.config import repository_cache
 from poetry_plugin_safe_install.compat.environments import environment_to_be_used
+from poetry_plugin_safe_install.compat.environments import stand_in_environment
 from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages
@@ -28,6 +29,7 @@ from poetry_plugin_safe_install.compat.seeds import WHOLE_SINCE
 from poetry_plugin_safe_install.compat.seeds import virtualenv_version
 from poetry_plugin_safe_install.environments.places import poetry_runs_from
 from poetry_plugin_safe_install.environments.system import MARKER
+from poetry_plugin_safe_install.errors import NotKnownError
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import DEFAULT
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from poetry.console.application import Application
     from poetry.console.commands.install import InstallCommand
+    from poetry.installation.operations.operation import Operation
 
     from poetry_plugin_safe_install.locks.lock import Lock
     from poetry_plugin_safe_install.own_packages.judge import Verdict
@@ -68,6 +71,7 @@ class Target:
     """Poetry's own object for it."""
     install: PlannedInstall | None = None
     problem: str = ""
+    """Why Poetry can use none."""
 
     @property
     def is_poetrys_own(self) -> bool:
@@ -82,6 +86,7 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
     """
     application = command.get_application()
     target = _target(command)
+    plan = _plan(command, target)
     settings = context.settings
     return topics.Facts(
         settings=_settings(context),
@@ -91,7 +96,8 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
             target.is_poetrys_own,
             target.problem,
         ),
-        own_packages=_own_packages(settings, target),
+        project=plan.facts,
+        own_packages=_own_packages(settings, target, plan),
         plugin_sets=_plugin_sets(context),
         locks=_locks(context, target),
         lock_backend=_lock_backend(context),
@@ -146,7 +152,35 @@ def _settings(context: CheckContext) -> topics.SettingsFacts:
     )
 
 
-def _own_packages(settings: Settings, target: Target) -> topics.OwnPackagesFacts:
+@dataclass(frozen=True)
+class Plan:
+    """The operations of an install, or why there are none."""
+
+    facts: topics.ProjectFacts
+    operations: list[Operation] | None = None
+
+
+def _plan(command: InstallCommand, target: Target) -> Plan:
+    """What Poetry itself would do with these options, up to the first change."""
+    if target.problem:
+        return Plan(topics.ProjectFacts("", "Poetry has no environment"))
+    install = target.install or PlannedInstall(command, stand_in_environment())
+    operations, unknown = None, ""
+    try:
+        operations = install.operations()
+    except NotKnownError as error:
+        unknown = _text(error)
+    except Exception as error:  # whatever Poetry says to that would end the install
+        return Plan(topics.ProjectFacts(_text(error), ""))
+    if problem := install.problem_of_root():
+        text = f"the project itself cannot be installed: {problem}"
+        return Plan(topics.ProjectFacts(text, ""), operations)
+    return Plan(topics.ProjectFacts("", unknown), operations)
+
+
+def _own_packages(
+    settings: Settings, target: Target, plan: Plan
+) -> topics.OwnPackagesFacts:
     """What the guard of an install would say to what Poetry would have it do."""
     setting, install = settings.on_self_change, target.install
     if install is None or not target.is_poetrys_own:
@@ -155,17 +189,23 @@ def _own_packages(settings: Settings, target: Target) -> topics.OwnPackagesFacts
     from poetry_plugin_safe_install.summary import Summary
 
     guard = OwnPackagesGuard(install, setting, [], Summary())
+    operations = plan.operations or []
+    unknown = ""
+    if plan.operations is None:
+        unknown = plan.facts.unknown or "the install ends before it changes anything"
+    mode = setting if settings.enabled else "allow"
     try:
-        operations = install.operations()
-        verdicts = guard.verdicts(operations, None if settings.enabled else "allow")
+        verdicts = guard.verdicts(operations, mode)
         with_pin = guard.verdicts(operations, "pin")
-    except Exception as error:  # whatever Poetry says to that would end the install
-        return topics.OwnPackagesFacts(setting, concerned=True, unknown=_text(error))
+    except Exception as error:  # a Poetry that is not known
+        unknown = unknown or _text(error)
+        return topics.OwnPackagesFacts(setting, concerned=True, unknown=unknown)
     return topics.OwnPackagesFacts(
         setting,
         concerned=True,
         changes=tuple(map(_own_package_change, verdicts)),
         pin_helps=all(verdict.action.value != "stop" for verdict in with_pin),
+        unknown=unknown,
     )
 
 

@@ -7,6 +7,7 @@ import os
 import textwrap
 
 from dataclasses import asdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -14,16 +15,19 @@ from cleo.formatters.formatter import Formatter
 
 from poetry_plugin_safe_install.check.topics import Level
 from poetry_plugin_safe_install.check.topics import is_refused
+from poetry_plugin_safe_install.check.topics import why_not_known
+from poetry_plugin_safe_install.errors import SettingError
 from poetry_plugin_safe_install.settings import SETTINGS
+from poetry_plugin_safe_install.settings import resolve
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Sequence
 
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.check.topics import Finding
-    from poetry_plugin_safe_install.settings import Settings
 
 JSON_VERSION = 1
 """Raised when a field of the JSON is removed or changes its meaning."""
@@ -55,6 +59,7 @@ def as_json(about: dict[str, str], findings: Sequence[Finding]) -> str:
         "version": JSON_VERSION,
         **about,
         "refused": is_refused(list(findings)),
+        "known": not why_not_known(list(findings)),
         "findings": found,
     }
     return json.dumps(whole, indent=2)
@@ -86,22 +91,64 @@ def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> N
     io.write_line(f"\n{_sum(findings)}")
 
 
-def write_settings(io: IO, settings: Settings) -> None:
-    """Each setting's value and where it came from."""
-    rows = [
-        (
-            setting.key,
-            _shown(settings.values[setting.key]),
-            settings.sources[setting.key],
-        )
-        for setting in SETTINGS
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for key, value, source in rows:
-        io.write_line(
-            f"<c1>{key:{widths[0]}}</c1>  <c2>{value:{widths[1]}}</c2>"
-            f"  {Formatter.escape(source)}"
-        )
+@dataclass(frozen=True)
+class ShownSetting:
+    """A setting as ``--show-config`` shows it; ``error`` says what is wrong with it."""
+
+    key: str
+    value: Any
+    source: str
+    error: str
+
+
+def shown_settings(
+    options: Mapping[str, Any], environ: Mapping[str, str], section: Any, file: str
+) -> list[ShownSetting]:
+    """Each setting by itself, so that a bad one does not hide the others.
+
+    The arguments are those of ``settings.resolve``.
+    """
+    rows = []
+    for setting in SETTINGS:
+        mine = {setting.key: options.get(setting.key)}
+        variables = {
+            name: value for name, value in environ.items() if name == setting.variable
+        }
+        keys = section if isinstance(section, dict) else {}
+        keys = {key: value for key, value in keys.items() if key == setting.key}
+        try:
+            found = resolve(mine, variables, keys, file)
+        except SettingError as error:
+            rows.append(ShownSetting(setting.key, None, "", error.text))
+        else:
+            value, source = found.values[setting.key], found.sources[setting.key]
+            rows.append(ShownSetting(setting.key, value, source, ""))
+    return rows
+
+
+def settings_as_json(rows: Sequence[ShownSetting], failure: str) -> str:
+    """
+    :param failure: what is wrong with the settings as a whole, if anything is.
+    """
+    found = [{**asdict(row), "error": row.error or None} for row in rows]
+    whole = {"version": JSON_VERSION, "error": failure or None, "settings": found}
+    return json.dumps(whole, indent=2)
+
+
+def write_settings(io: IO, rows: Sequence[ShownSetting], failure: str) -> None:
+    """Each setting's value and where it came from, or what is wrong with it."""
+    shown = [_shown(row.value) for row in rows]
+    key_width = max(len(row.key) for row in rows)
+    width = max(map(len, shown))
+    for row, value in zip(rows, shown, strict=True):
+        start = f"<c1>{row.key:{key_width}}</c1>  "
+        if row.error:
+            io.write_line(f"{start}<error>bad</error>: {Formatter.escape(row.error)}")
+        else:
+            source = Formatter.escape(row.source)
+            io.write_line(f"{start}<c2>{value:{width}}</c2>  {source}")
+    if failure and not any(row.error for row in rows):
+        io.write_line(f"\n<error>{Formatter.escape(failure)}</error>")
 
 
 def _sum(findings: Sequence[Finding]) -> str:
@@ -109,6 +156,9 @@ def _sum(findings: Sequence[Finding]) -> str:
     also = f"{risks or 'no'} risk{'' if risks == 1 else 's'}"
     if is_refused(list(findings)):
         return f"<error>An install would be refused</error>; {also}."
+    if unknown := why_not_known(list(findings)):
+        text = f"Not known whether an install would be refused: {unknown}"
+        return f"<warning>{Formatter.escape(text)}</warning>; {also}."
     style = "warning" if risks else "success"
     return f"<{style}>An install would not be refused</>; {also}."
 

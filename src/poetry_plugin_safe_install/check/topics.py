@@ -92,6 +92,26 @@ def judge_isolation(facts: IsolationFacts) -> Finding:
 
 
 @dataclass(frozen=True)
+class ProjectFacts:
+    problem: str
+    """Why an install ends before it changes anything, or at the project itself."""
+    unknown: str
+    """Why it cannot be said whether it does."""
+
+
+def judge_project(facts: ProjectFacts) -> Finding:
+    topic = "project"
+    if facts.problem:
+        remedy = "correct that; `poetry check --lock` looks at both files"
+        return Finding(topic, Level.REFUSED, facts.problem, facts, remedy)
+    if facts.unknown:
+        text = f"not known what an install would do: {facts.unknown}"
+        return Finding(topic, Level.NOTE, text, facts)
+    text = "poetry.lock fits pyproject.toml and these options"
+    return Finding(topic, Level.OK, text, facts)
+
+
+@dataclass(frozen=True)
 class OwnPackageChange:
     """What an install would do to a package that the running Poetry needs."""
 
@@ -122,9 +142,6 @@ def judge_own_packages(facts: OwnPackagesFacts) -> Finding:
     topic = "own packages"
     if not facts.concerned:
         return Finding(topic, Level.OK, "not concerned: Poetry is elsewhere", facts)
-    if facts.unknown:
-        text = f"not known what an install would do to Poetry: {facts.unknown}"
-        return Finding(topic, Level.NOTE, text, facts)
     of = {
         action: [change for change in facts.changes if change.action == action]
         for action in ("stop", "do", "keep")
@@ -135,6 +152,9 @@ def judge_own_packages(facts: OwnPackagesFacts) -> Finding:
     if of["stop"]:
         text = f"an install would damage the running Poetry: {_some(of['stop'])}"
         return Finding(topic, Level.REFUSED, text, facts, remedy)
+    if facts.unknown:
+        text = f"not known what an install would do to Poetry: {facts.unknown}"
+        return Finding(topic, Level.NOTE, text, facts)
     if of["do"]:
         text = f"an install damages the running Poetry: {_some(of['do'])}"
         return Finding(topic, Level.RISK, text, facts, remedy)
@@ -396,6 +416,7 @@ class Facts:
 
     settings: SettingsFacts
     isolation: IsolationFacts
+    project: ProjectFacts
     own_packages: OwnPackagesFacts
     plugin_sets: PluginSetsFacts
     locks: LocksFacts
@@ -412,6 +433,7 @@ def findings(found: Facts) -> list[Finding]:
     return [
         judge_settings(found.settings),
         judge_isolation(found.isolation),
+        judge_project(found.project),
         judge_own_packages(found.own_packages),
         judge_externally_managed(found.externally_managed),
         judge_scripts(found.scripts),
@@ -422,6 +444,14 @@ def findings(found: Facts) -> list[Finding]:
         judge_locks(found.locks),
         judge_lock_backend(found.lock_backend),
     ]
+
+
+def why_not_known(all_findings: list[Finding]) -> str:
+    """Why it cannot be said whether an install would be refused; empty if it can."""
+    if is_refused(all_findings):
+        return ""
+    unknown = (getattr(finding.facts, "unknown", "") for finding in all_findings)
+    return next(filter(None, unknown), "")
 
 
 def is_refused(all_findings: list[Finding]) -> bool:

@@ -365,6 +365,14 @@ SYNC = Internals("safe-install --sync")
 
 @CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")
 @CHECK.uses("poetry.utils.env", "Env.is_venv", "Env.paths")
+def stand_in_environment() -> Any:
+    """For an install whose environment is still to be made: Poetry's own Python."""
+    from poetry.utils.env import NullEnv
+
+    return NullEnv()
+
+
+@CHECK.uses("poetry.utils.env", "NullEnv")
 def environment_to_be_used(poetry: Poetry) -> Any:
     """The environment an install would use; ``None`` if it would have to make one.
 

@@ -46,13 +46,16 @@ class PlannedInstall(TargetEnvironment):
         executor fails: before it writes a lock file or builds the project. With a lock
         file nothing is asked of an index. Seen in ``ALL``.
 
-        :raises SafeInstallError: if there is no lock file, or in Poetry's own words.
+        :raises NotKnownError: if there is no lock file.
+        :raises SafeInstallError: in Poetry's own words, if an install would end so.
         """
+        from poetry_plugin_safe_install.errors import NotKnownError
         from poetry_plugin_safe_install.errors import SafeInstallError
 
         for internals in (INSTALLERS, PLAN):
             if missing := internals.missing():
-                raise SafeInstallError(f"{', '.join(missing)} not found")
+                raise NotKnownError(f"{', '.join(missing)} not found")
+        self._configure()
         try:
             locker = self._command.poetry.locker
             is_locked = locker.is_locked() and bool(locker.lock_data)
@@ -60,7 +63,7 @@ class PlannedInstall(TargetEnvironment):
             text = f"poetry.lock cannot be read: {error}"
             raise SafeInstallError(text) from error
         if not is_locked:
-            raise SafeInstallError("there is no lock file yet")
+            raise NotKnownError("there is no lock file yet")
         collected: list[list[Operation]] = []
         try:
             with PLAN.applied(collected):
@@ -73,18 +76,43 @@ class PlannedInstall(TargetEnvironment):
             raise SafeInstallError(said.strip() or "Poetry does not say why")
         return collected[0]
 
+    @PLAN.uses("poetry.masonry.builders.editable", "EditableBuilder._module")
+    def problem_of_root(self) -> str:
+        """Why the project itself cannot be installed; empty if it can.
+
+        ``EditableBuilder.build`` finds its modules after its build script, if there is
+        one, and reads its readme files for the metadata. Seen in ``ALL``.
+        """
+        if INSTALLERS.missing() or PLAN.missing() or self.root is None:
+            return ""
+        poetry = self._command.poetry
+        for readme in poetry.package.readmes:
+            if not readme.is_file():
+                return f"its readme file {readme} is missing"
+        if poetry.package.build_script:
+            return ""
+        from poetry.masonry.builders.editable import EditableBuilder
+
+        try:
+            _ = EditableBuilder(poetry, self._command.env, self._said)._module
+        except ValueError as error:  # ModuleOrPackageNotFoundError is one
+            return str(error)
+        return ""
+
     @PLAN.uses(
         "poetry.console.application", "Application.configure_installer_for_command"
     )
+    def _configure(self) -> None:
+        from poetry.console.application import Application
+
+        Application.configure_installer_for_command(self._command, self._said)
+
     @PLAN.uses("poetry.console.commands.install", "InstallCommand.handle")
     def _handle(self) -> None:
-        from poetry.console.application import Application
         from poetry.console.commands.install import InstallCommand
 
-        command = self._command
-        assert isinstance(command, InstallCommand)
-        Application.configure_installer_for_command(command, self._said)
-        InstallCommand.handle(command)
+        assert isinstance(self._command, InstallCommand)
+        InstallCommand.handle(self._command)
 
 
 @PLAN.around("poetry.installation.executor", "Executor.execute")

@@ -171,6 +171,19 @@ def test_room(
     assert (f"{free} MiB are free" in place.no_room) is not fits
 
 
+def test_a_full_directory_takes_neither_links_nor_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on the interpreter's own device: there is no room for the build itself."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(100 * 1024))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    for place in (probe(tmp_path, [PYTHON], 1), temp_directory._temp([PYTHON])):
+        assert place.no_links == place.no_copies == "only 100 KiB are free"
+    moved = decide(Found("auto", temp=place, others=(Place(CACHE),)))
+    assert moved.move_to == CACHE
+
+
 def test_a_file_system_without_a_limit_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +203,7 @@ def test_a_file_system_without_a_limit_has_room(
         ({}, "[virtualenv]\ncopies = true\n", "copies in"),
         ({}, "[virtualenv]\nalways_copy = true\n", "always_copy in"),
         ({}, "[virtualenv]\nSymlinks = 1\n", "symlinks in"),
+        ({}, "[virtualenv]\nalways-copy = true\n", ""),  # nor does virtualenv
         ({}, "no ini file", ""),
     ],
 )
