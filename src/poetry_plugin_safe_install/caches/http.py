@@ -7,8 +7,8 @@ it is, there is no metadata. Nobody waits for a lock.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import zlib
 
 from io import BytesIO
 from typing import IO
@@ -90,15 +90,24 @@ def _read(file: IO[bytes], length: int) -> tuple[IO[bytes], str]:
     if length <= IN_MEMORY:
         data = file.read()
         return BytesIO(data), digest_of(data)
-    digest = hashlib.sha256()
+    checksum = 0
     while chunk := file.read(CHUNK):
-        digest.update(chunk)
+        checksum = zlib.crc32(chunk, checksum)
     file.seek(0)
-    return file, digest.hexdigest()
+    return file, _digest(length, checksum)
 
 
 def digest_of(body: bytes | memoryview) -> str:
-    return hashlib.sha256(body).hexdigest()
+    """What tells two generations of a body apart.
+
+    Nobody is kept from forging it, who could replace both files as well; so it is the
+    length and a checksum, which takes a third of the time of a cryptographic digest.
+    """
+    return _digest(len(body), zlib.crc32(body))
+
+
+def _digest(length: int, checksum: int) -> str:
+    return f"{length}-{checksum:08x}"
 
 
 def write_entry(

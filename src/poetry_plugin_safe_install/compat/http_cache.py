@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
     from urllib3 import HTTPResponse
 
-DIGEST = "safe-install-body-sha256"
+DIGEST = "safe-install-body"
 """The key of the body's digest in the metadata, where CacheControl overlooks it."""
 
 _KEPT = "_safe_install_entry"
