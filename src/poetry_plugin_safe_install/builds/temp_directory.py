@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from poetry_plugin_safe_install.builds.interpreters import interpreters_of_builds
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import parallel_builds
-from poetry_plugin_safe_install.compat.environments import build_pythons
 from poetry_plugin_safe_install.compat.environments import isolated_environments_refused
 from poetry_plugin_safe_install.compat.environments import own_environments_made_in
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
@@ -206,17 +206,6 @@ def examine(
     return found
 
 
-def interpreters_of_builds(environment: Any) -> set[Path]:
-    """What isolated builds copy or link to.
-
-    :param environment: the project's; none if it is still to be made.
-    """
-    return {
-        base_interpreter(python, prefix)
-        for python, prefix in build_pythons(environment)
-    }
-
-
 def _temp(interpreters: Iterable[Path]) -> Place:
     """The temporary directory, with nothing tried out yet."""
     try:
@@ -256,33 +245,6 @@ def users_choice(environ: Mapping[str, str]) -> str:
         if parser.has_option("virtualenv", name):
             return f"{name} in {file}"
     return ""
-
-
-def base_interpreter(python: Path, prefix: Path) -> Path:
-    """The interpreter that a virtual environment was made from, links resolved.
-
-    :param prefix: the environment's directory, or that of a Python installation.
-    """
-    real = Path(os.path.realpath(python))
-    if Path(os.path.realpath(prefix)) not in real.parents:
-        return real
-    config = _pyvenv_config(prefix / "pyvenv.cfg")
-    candidates = [config.get("base-executable"), config.get("executable")]
-    if home := config.get("home"):
-        candidates += [os.path.join(home, name) for name in (real.name, "python3")]
-    for candidate in candidates:
-        if candidate and os.path.isfile(candidate):
-            return Path(os.path.realpath(candidate))
-    return real
-
-
-def _pyvenv_config(file: Path) -> dict[str, str]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return {}
-    pairs = (line.partition("=") for line in lines)
-    return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
 def probe(path: Path, interpreters: Iterable[Path], parallel: int) -> Place:

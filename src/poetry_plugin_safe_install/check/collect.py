@@ -293,7 +293,7 @@ def _lock_backend(context: CheckContext) -> topics.LockBackendFacts:
 
 
 def _temp_directory(settings: Settings, target: Target) -> topics.TempDirectoryFacts:
-    from poetry_plugin_safe_install.builds.temp_directory import interpreters_of_builds
+    from poetry_plugin_safe_install.builds.interpreters import interpreters_of_builds
     from poetry_plugin_safe_install.builds.temp_directory import same_device
 
     directory = _temp_candidate()

@@ -15,7 +15,6 @@ from cleo.formatters.formatter import Formatter
 
 from poetry_plugin_safe_install.check.topics import Level
 from poetry_plugin_safe_install.check.topics import is_refused
-from poetry_plugin_safe_install.check.topics import why_not_known
 from poetry_plugin_safe_install.errors import SettingError
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import resolve
@@ -59,7 +58,7 @@ def as_json(about: dict[str, str], findings: Sequence[Finding]) -> str:
         "version": JSON_VERSION,
         **about,
         "refused": is_refused(list(findings)),
-        "known": not why_not_known(list(findings)),
+        "known": not why_not_known(findings),
         "findings": found,
     }
     return json.dumps(whole, indent=2)
@@ -151,12 +150,20 @@ def write_settings(io: IO, rows: Sequence[ShownSetting], failure: str) -> None:
         io.write_line(f"\n<error>{Formatter.escape(failure)}</error>")
 
 
+def why_not_known(all_findings: Sequence[Finding]) -> str:
+    """Why it cannot be said whether an install would be refused; empty if it can."""
+    if is_refused(list(all_findings)):
+        return ""
+    unknown = (getattr(finding.facts, "unknown", "") for finding in all_findings)
+    return next(filter(None, unknown), "")
+
+
 def _sum(findings: Sequence[Finding]) -> str:
     risks = sum(finding.level is Level.RISK for finding in findings)
     also = f"{risks or 'no'} risk{'' if risks == 1 else 's'}"
     if is_refused(list(findings)):
         return f"<error>An install would be refused</error>; {also}."
-    if unknown := why_not_known(list(findings)):
+    if unknown := why_not_known(findings):
         text = f"Not known whether an install would be refused: {unknown}"
         return f"<warning>{Formatter.escape(text)}</warning>; {also}."
     style = "warning" if risks else "success"

@@ -446,13 +446,5 @@ def findings(found: Facts) -> list[Finding]:
     ]
 
 
-def why_not_known(all_findings: list[Finding]) -> str:
-    """Why it cannot be said whether an install would be refused; empty if it can."""
-    if is_refused(all_findings):
-        return ""
-    unknown = (getattr(finding.facts, "unknown", "") for finding in all_findings)
-    return next(filter(None, unknown), "")
-
-
 def is_refused(all_findings: list[Finding]) -> bool:
     return any(finding.level is Level.REFUSED for finding in all_findings)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from poetry_plugin_safe_install.builds import temp_directory
+from poetry_plugin_safe_install.builds.interpreters import base_interpreter
 from poetry_plugin_safe_install.builds.temp_directory import Found
 from poetry_plugin_safe_install.builds.temp_directory import Place
-from poetry_plugin_safe_install.builds.temp_directory import base_interpreter
 from poetry_plugin_safe_install.builds.temp_directory import decide
 from poetry_plugin_safe_install.builds.temp_directory import examine
 from poetry_plugin_safe_install.builds.temp_directory import other_places
