@@ -258,6 +258,30 @@ def test_project_plugin_and_dependency_override_those_of_poetry(
         assert active == ["helping 2.0 is active", "overridden 2.0 is active"]
 
 
+@pytest.mark.parametrize("lost", ["lib/lasting.py", "lib/lasting-*/entry_points.txt"])
+def test_set_that_has_lost_files_is_made_again(
+    lost: str,
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """F30."""
+    marker_plugin("lasting", "1.0").wheel(own_folder)
+    project = new_project(requires_plugins='lasting = "*"')
+    venv = new_venv("environment")
+    project.poetry(home, "install", venv=venv).succeeded()
+    (found,) = project.store.glob(f"plugins/*/*/{lost}")
+    found.unlink()
+
+    again = project.poetry(home, "install", venv=venv).succeeded()
+    assert "lasting 1.0 is active" in again.out
+    assert found.exists()
+    once_more = project.poetry(home, "run", "true", venv=venv).succeeded()
+    assert "lasting 1.0 is active" in once_more.out
+    assert "Installing lasting" not in once_more.out
+
+
 def test_no_required_plugins_any_more(
     new_project: Callable[..., Project],
     own_folder: Path,

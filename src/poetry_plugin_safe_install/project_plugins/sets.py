@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 UNUSED_AFTER = 30 * 24 * 3600
 """Seconds without use after which a set is removed."""
 
+ABOUT = "set.json"
+"""The file in a set that says what it is."""
+
 MARK_INTERVAL = 24 * 3600
 """Seconds between two touches of a set's mark."""
 
@@ -104,6 +107,22 @@ class PluginSet:
         return self.path.with_name(self.path.name + ".used")
 
     @property
+    def is_whole(self) -> bool:
+        """Whether no file is missing.
+
+        A set is never changed, so that a directory that has fewer entries than it had
+        at first has lost some: somebody has removed them.
+        """
+        try:
+            told = json.loads((self.path / ABOUT).read_text(encoding="utf-8"))
+            return all(
+                len(os.listdir(self.path / directory)) >= entries
+                for directory, entries in told.get("entries", {}).items()
+            )
+        except (OSError, ValueError):
+            return False
+
+    @property
     def last_used(self) -> float:
         """Seconds since the epoch, as precise as a day."""
         for witness in (self.mark, self.path):
@@ -140,12 +159,12 @@ class PluginSets:
     def exact(self, name: str) -> PluginSet | None:
         """The set of this name, if it has been published for this interpreter."""
         found = PluginSet(self._own / name)
-        return found if found.path.is_dir() else None
+        return found if found.path.is_dir() and found.is_whole else None
 
     def newest(self) -> PluginSet | None:
         """The newest set of this interpreter, whatever it was made for."""
         return max(
-            _sets_in(self._own),
+            (found for found in _sets_in(self._own) if found.is_whole),
             key=lambda found: found.path.stat().st_mtime,
             default=None,
         )
@@ -175,7 +194,9 @@ class PluginSets:
             with not_for_everyone():
                 fill(staged)
                 _compile(staged, target)
-                _describe(staged, about)
+                _describe(staged, {**about, "entries": _entries(staged)})
+            if target.is_dir() and not PluginSet(target).is_whole:
+                os.replace(target, self._stage())
             _put_in_place(staged, target)
         finally:
             self.sweep()
@@ -238,7 +259,15 @@ def _compile(staged: Path, target: Path) -> None:
 
 
 def _describe(staged: Path, about: dict[str, Any]) -> None:
-    (staged / "set.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+    (staged / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def _entries(staged: Path) -> dict[str, int]:
+    """How many entries each directory of a set has."""
+    return {
+        os.path.relpath(directory, staged): len(directories) + len(files)
+        for directory, directories, files in os.walk(staged)
+    }
 
 
 def _put_in_place(staged: Path, target: Path) -> None:
