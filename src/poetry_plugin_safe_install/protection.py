@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
     from poetry_plugin_safe_install.environments.system import SystemEnvironment
     from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
+    from poetry_plugin_safe_install.pairs import Pair
     from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
@@ -189,6 +190,7 @@ class ProtectedCommand(Protection):
         """What is undone when the isolated builds of the command are over."""
         self._system: SystemEnvironment | None = None
         self._guard: OwnPackagesGuard | None = None
+        self._pair: Pair | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -207,6 +209,39 @@ class ProtectedCommand(Protection):
         return self
 
     def _lock_project(self) -> None:
+        """Lock the project, with what a killed command has left put back."""
+        self._put_back_pair()
+        self._lock_as_far_as_known()
+        if self._put_back_pair():  # it was killed while this command waited for it
+            self._lock_as_far_as_known()
+        if self._command.words[0] in ("add", "remove"):
+            self._pair_writes()
+
+    def _put_back_pair(self) -> bool:
+        if not self._store.pair.exists():
+            return False
+        from poetry_plugin_safe_install.pairs import Pair
+
+        pair = Pair(self._pyproject.parent, self._store.pair)
+        say = self._command.io.write_error_line
+        self._session.release(PROJECT)
+        lock = self._lock_of(PROJECT)
+        with self._session.beside_plan(lock, Mode.EXCLUSIVE):
+            pair.put_back(say)
+        self._command.reload_project()
+        return True
+
+    def _pair_writes(self) -> None:
+        """Have both files that the command writes replaced, or neither."""
+        from poetry_plugin_safe_install.compat.files import FILES
+        from poetry_plugin_safe_install.pairs import Pair
+
+        if self._session.is_locked(PROJECT):
+            self._pair = Pair(self._pyproject.parent, self._store.pair)
+            FILES.undo()  # they are replaced one by one
+            self._command.patch(FILES, self._pair.replacing)
+
+    def _lock_as_far_as_known(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
         if self._store.staging.exists() and self._row.need is not Need.INSTALL:
             self._sweep_leftovers()
@@ -366,6 +401,8 @@ class ProtectedCommand(Protection):
             if part:
                 part.command_ended()
         self._builds.close()
+        if self._pair and self._store.pair.exists():
+            self._pair.put_back(self._command.io.write_error_line)
         self._session.release_all()
 
     # What the chapters share.

@@ -51,6 +51,11 @@ class Store:
         return self.path / "plugins"
 
     @property
+    def pair(self) -> Path:
+        """What ``pairs`` keeps while ``add`` or ``remove`` writes its two files."""
+        return self.path / "pair.json"
+
+    @property
     def staging(self) -> Path:
         """Where plugin sets are made or removed; there only meanwhile."""
         return self.path / "staging"
