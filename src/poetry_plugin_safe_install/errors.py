@@ -13,6 +13,8 @@ class SafeInstallError(CleoUserError):
     markup, so ``str`` gives it escaped; ``text`` is the text as it is.
     """
 
+    exit_status = 1
+
     def __str__(self) -> str:
         from cleo.formatters.formatter import Formatter
 
@@ -25,6 +27,9 @@ class SafeInstallError(CleoUserError):
 
 class LockTimeoutError(SafeInstallError):
     """A lock could not be taken within the time the user allows."""
+
+    exit_status = 75
+    """EX_TEMPFAIL of sysexits.h: it may work later."""
 
 
 class LockUnavailableError(SafeInstallError):
@@ -50,6 +55,10 @@ class NotKnownError(SafeInstallError):
     """What an install would do cannot be said, though it may well succeed."""
 
 
+class OwnEnvironmentError(SafeInstallError):
+    """The command would remove the environment that this Poetry runs from."""
+
+
 class TempDirectoryError(SafeInstallError):
     """No temporary directory is usable for isolated builds."""
 
@@ -60,3 +69,8 @@ class ExternallyManagedError(SafeInstallError):
 
 class EnvironmentChangeError(SafeInstallError):
     """A package could not be installed or removed as a whole."""
+
+
+def exit_status_of(error: Exception) -> int:
+    """The exit status that an error ends the command with."""
+    return error.exit_status if isinstance(error, SafeInstallError) else 1

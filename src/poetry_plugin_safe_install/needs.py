@@ -22,13 +22,13 @@ class Need(Enum):
     """What a command does to the project, and so what it must hold."""
 
     NOTHING = "nothing"
-    """Neither locks nor plugin sets: the command does not concern the project."""
+    """The command does not concern the project, but another plugin may rewrite it."""
 
     CHECK = "check"
     """Tells what an install would meet. Nothing is locked, made or changed."""
 
     PLUGINS = "plugins"
-    """The project's plugins must be loaded. Nothing is locked, nobody is waited for."""
+    """The project's plugins must be loaded. What they rewrite is locked meanwhile."""
 
     RUN = "run"
     """Relies on the project and its environment until the user's program starts."""
@@ -123,6 +123,9 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("publish",): _BUILD,
 }
 
+SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD)
+"""Commands that remove what a killed command has left; an install does so later."""
+
 READ_ONLY_OPTIONS = frozenset({"check", "format", "show-config"})
 """Options that make ``safe-install`` look instead of install."""
 
@@ -170,6 +173,7 @@ class Facts:
     :param must_publish: plugin sets have to be made or removed.
     :param rewriters: another plugin listens to console events or is a generic one, and
         so may rewrite the project's files while the command runs.
+    :param rewritten: one of them has done so when the command's own code starts.
     :param must_create: the environment has to be created.
     """
 
@@ -179,11 +183,13 @@ class Facts:
         others: bool = False,
         must_publish: bool = False,
         rewriters: bool = False,
+        rewritten: bool = False,
         must_create: bool = False,
     ) -> None:
         self.others = others
         self.must_publish = must_publish
         self.rewriters = rewriters
+        self.rewritten = rewritten
         self.must_create = must_create
 
 
@@ -193,7 +199,7 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     Nobody waits indefinitely: every command asks for the project, then the environment,
     then for one build at a time, and never for an earlier one while it holds a later
     one. To hold the project in another mode, it is released first, and nothing else is
-    held then.
+    held then; but what is exclusive can be shared without releasing it.
 
     :param scope: the setting ``lock-scope``.
     """
@@ -209,11 +215,17 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     if facts.must_create and last is not Mode.EXCLUSIVE:
         steps += _change(MUST_CREATE, Mode.EXCLUSIVE)
         steps += _change(CREATED, last)
-    if row.need is Need.RUN:
-        steps += [(RUNS, PROJECT, None)]
-        steps += [(READY, ENVIRONMENT, Mode.SHARED), (READY, ENVIRONMENT, None)]
     if row.changes:
         steps += [(FOUND, ENVIRONMENT, Mode.EXCLUSIVE)]
+    steps += [
+        (
+            RUNS,
+            PROJECT,
+            mode_from_here(row.need, scope, last, rewritten=facts.rewritten),
+        )
+    ]
+    if row.need is Need.RUN:
+        steps += [(READY, ENVIRONMENT, Mode.SHARED), (READY, ENVIRONMENT, None)]
     if row.builds:
         steps += [(BACKEND_STARTS, BUILD, Mode.EXCLUSIVE), (BACKEND_ENDED, BUILD, None)]
     return [*steps, (ENDED, ENVIRONMENT, None), (ENDED, PROJECT, None)]
@@ -233,6 +245,8 @@ def mode_while_activating(
         return Mode.SHARED
     if need is Need.WRITE:
         return Mode.EXCLUSIVE
+    if need in (Need.PLUGINS, Need.NOTHING):
+        return Mode.SHARED if others and scope != "phase" else None
     if need in (Need.BUILD, Need.INSTALL):
         exclusive = must_publish or scope == "command" or (scope == "auto" and others)
         return Mode.EXCLUSIVE if exclusive else Mode.SHARED
@@ -240,5 +254,36 @@ def mode_while_activating(
 
 
 def mode_while_running(need: Need, scope: str, *, rewriters: bool) -> Mode | None:
-    """How the project stays locked once all plugins are activated: see ``Facts``."""
+    """How the project is locked until all listeners were called: see ``Facts``."""
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    if need in (Need.PLUGINS, Need.NOTHING):
+        return Mode.EXCLUSIVE if rewriters and scope != "phase" else None
     return mode_while_activating(need, scope, others=rewriters, must_publish=False)
+
+
+def may_share(need: Need, scope: str, facts: Facts) -> bool:
+    """Whether a command that wants the project exclusively may share it with those whose
+    plugins are the same, and were found to rewrite nothing."""
+    listens = need in (Need.BUILD, Need.INSTALL) and scope == "auto" and facts.others
+    return listens and not facts.must_publish and not facts.must_create
+
+
+def mode_from_here(
+    need: Need, scope: str, mode: Mode | None, *, rewritten: bool
+) -> Mode | None:
+    """How the project stays locked once all listeners were called.
+
+    :param mode: how it was locked until then.
+    :param rewritten: whether a listener has rewritten the project's files, and so will
+        write them again at the end of the command.
+    """
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    if need is Need.RUN:
+        return None
+    if need in (Need.PLUGINS, Need.NOTHING):
+        return mode if rewritten else None
+    if need in (Need.BUILD, Need.INSTALL) and scope == "auto" and not rewritten:
+        return Mode.SHARED
+    return mode

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from typing import TYPE_CHECKING
 
 from poetry.plugins.application_plugin import ApplicationPlugin
@@ -33,9 +35,15 @@ class SafeInstallPlugin(ApplicationPlugin):
 
 
 def _protect(command: StartingCommand) -> Protection | None:
+    from poetry_plugin_safe_install.needs import Need
     from poetry_plugin_safe_install.needs import row_of
 
     row = row_of(command.words, command.options)
+    if "POETRY_SAFE_INSTALL_ENABLED" in os.environ and row.need is not Need.CHECK:
+        from poetry_plugin_safe_install.settings import is_switched_off
+
+        if is_switched_off(os.environ):
+            return None
     protection = _protect_project(command, row)
     if row.caches:
         from poetry_plugin_safe_install.caches.protection import protect_caches
@@ -55,13 +63,14 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
         from poetry_plugin_safe_install.self_protection import protect_self
 
         return protect_self(command, row)
-    if row.need is Need.NOTHING or command.project is None:
+    others = command.has_other_plugins
+    if (row.need is Need.NOTHING and not others) or command.project is None:
         return None
 
     from poetry_plugin_safe_install.store import find_store
 
     store = find_store(command.project.parent, _cache_directory)
-    if row.need is Need.PLUGINS and not store.plugin_sets.is_dir():
+    if row.need is Need.PLUGINS and not others and not store.plugin_sets.is_dir():
         return None
 
     from poetry_plugin_safe_install.protection import protect

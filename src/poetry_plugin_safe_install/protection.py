@@ -35,7 +35,7 @@ from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
-from poetry_plugin_safe_install.compat.environments import watch_environments
+from poetry_plugin_safe_install.compat.internals import warn
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
 )
@@ -43,15 +43,15 @@ from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.session import Session
-from poetry_plugin_safe_install.locks.session import project_lock
 from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
 from poetry_plugin_safe_install.needs import Need
+from poetry_plugin_safe_install.project_files import ProjectFiles
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import read_project_file
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.settings import shown_path
-from poetry_plugin_safe_install.store import make_store
+from poetry_plugin_safe_install.settings import unknown_variables
 from poetry_plugin_safe_install.summary import Summary
 
 
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
     from poetry_plugin_safe_install.environments.system import SystemEnvironment
+    from poetry_plugin_safe_install.locks.lock import Lock
+    from poetry_plugin_safe_install.locks.session import LocksOf
     from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
     from poetry_plugin_safe_install.pairs import Pair
     from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
@@ -87,13 +89,17 @@ def protect(
         return ReadOnlyCommand(command, settings, store, failure)
     if not settings.enabled:
         return None
-    if row.need is Need.PLUGINS:
+    for warning in unknown_variables(os.environ):
+        warn(command.io, warning)
+    if row.need is Need.PLUGINS and not command.has_other_plugins:
         return None if failure else PluginsOnly(command, store)
-    return (
-        FailedCommand(command, failure)
-        if failure
-        else ProtectedCommand(command, row, settings, store)
-    )
+    if failure and row.need in (Need.PLUGINS, Need.NOTHING):
+        return None  # those that it concerns say so
+    if failure:
+        from poetry_plugin_safe_install.failed_command import FailedCommand
+
+        return FailedCommand(command, failure)
+    return ProtectedCommand(command, row, settings, store)
 
 
 def _set_aside(environment: Path) -> Path:
@@ -109,24 +115,6 @@ def _settings(command: StartingCommand) -> Settings:
     assert command.project is not None
     section = read_project_file(command.project).section
     return resolve(options, os.environ, section, shown_path(command.project))
-
-
-class FailedCommand(Protection):
-    """A command that is going to fail: its error is raised when it starts.
-
-    There Poetry reports errors as usual; until then other plugins are left out.
-    """
-
-    def __init__(self, command: StartingCommand, error: Exception) -> None:
-        self._command = command
-        self._error = error
-
-    def plugins_loaded(self) -> Protection:
-        self._command.activate_no_other()
-        return self
-
-    def command_starts(self, event: ConsoleCommandEvent) -> None:
-        raise self._error
 
 
 class PluginsOnly(Protection):
@@ -146,20 +134,10 @@ class PluginsOnly(Protection):
             try:
                 plugins.load(requires)
             except Exception as error:  # Poetry could not load a plugin
+                from poetry_plugin_safe_install.failed_command import failed
+
                 return failed(self._command, error)
         return self
-
-
-def failed(command: StartingCommand, error: Exception) -> Protection:
-    """Go on with a command that fails with this error.
-
-    :raises Exception: the error itself, if it is a fault of this plugin's own.
-    """
-    from poetry_plugin_safe_install.compat.internals import is_own_fault
-
-    if is_own_fault(error):
-        raise error
-    return FailedCommand(command, error).plugins_loaded()
 
 
 class ProtectedCommand(Protection):
@@ -179,9 +157,15 @@ class ProtectedCommand(Protection):
         self._store = store
         self._pyproject = command.project
         self._facts = needs.Facts()
+        backend = settings.lock_backend
+        self._files = ProjectFiles(command.io, self._pyproject, store, backend)
         self._summary = Summary()
         self._session = Session(
-            command.io, command.line, settings.lock_timeout, self._summary.waited
+            command.io,
+            command.line,
+            settings.lock_timeout,
+            self._summary.waited,
+            settings.sources["lock-timeout"],
         )
         self._environment = ProjectEnvironment(
             self._session, store, self._pyproject.parent, settings.lock_backend
@@ -225,7 +209,7 @@ class ProtectedCommand(Protection):
         pair = Pair(self._pyproject.parent, self._store.pair)
         say = self._command.io.write_error_line
         self._session.release(PROJECT)
-        lock = self._lock_of(PROJECT)
+        (lock,) = self._files.locks(others=False)
         with self._session.beside_plan(lock, Mode.EXCLUSIVE):
             pair.put_back(say)
         self._command.reload_project()
@@ -243,8 +227,9 @@ class ProtectedCommand(Protection):
 
     def _lock_as_far_as_known(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
-        if self._store.staging.exists() and self._row.need is not Need.INSTALL:
+        if self._store.staging.exists() and self._row.need in needs.SWEEPERS:
             self._sweep_leftovers()
+        scope = self._settings.lock_scope
         while True:
             requires = self._requires_plugins
             installs = self._row.need is Need.INSTALL and self._has_plugins(requires)
@@ -257,14 +242,21 @@ class ProtectedCommand(Protection):
                 requires or {}
             )
             waited = self._walk(needs.LOADED)
-            if not waited or self._session.mode(PROJECT) is Mode.EXCLUSIVE:
+            if self._files.are_others_now:
+                self._session.release(PROJECT)
+            elif (
+                not waited
+                or self._session.mode(PROJECT) is Mode.EXCLUSIVE
+                or needs.may_share(self._row.need, scope, self._facts)
+            ):
                 return
 
     def _sweep_leftovers(self) -> None:
         """Remove what a killed command has left, unless somebody is busy."""
-        lock = self._lock_of(PROJECT)
+        (lock,) = self._files.locks(others=False)
         if held := self._session.try_now(lock, Mode.EXCLUSIVE):
-            self._plugins.sets.sweep()
+            if not held.is_within:  # otherwise an ancestor may be making a set there
+                self._plugins.sets.sweep()
             held.release()
 
     def _load_plugins(self, requires: dict[str, Any]) -> None:
@@ -272,11 +264,17 @@ class ProtectedCommand(Protection):
             from poetry_plugin_safe_install.compat.plugins import leave_project_plugins
 
             leave_project_plugins(self._command)
+            if self._session.is_within(PROJECT):
+                self._plugins.sets.stage_apart()
             made = self._has_plugins(requires) and self._update_plugins(requires)
         else:
             made = False
-        if requires and self._plugins.load(requires):
+        wanted = requires and self._row.need is not Need.NOTHING
+        if wanted and self._plugins.load(requires):
             self._summary.plugin_set(made=made)
+        elif wanted and not self._session.is_locked(PROJECT):
+            text = "There is no plugin set for this interpreter: the plugins that the"
+            warn(self._command.io, f"{text} project requires are not active.")
 
     def _update_plugins(self, requires: dict[str, Any]) -> bool:
         """:return: whether a plugin set was made."""
@@ -300,9 +298,7 @@ class ProtectedCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
-        watch_environments(
-            self._command, self._creating, self._environment.removing, _set_aside
-        )
+        self._environment.watch(self._command, self._creating, _set_aside)
         if wants_environment(event):
             environment = self._environment.find(event)
             if environment is None:
@@ -318,7 +314,7 @@ class ProtectedCommand(Protection):
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)
-        taken = self._walk(needs.FOUND, lambda _: lock)
+        taken = self._walk(needs.FOUND, lambda _: [lock])
         if taken and self._has_environment_alone:
             from poetry_plugin_safe_install.environments import changes
 
@@ -341,9 +337,13 @@ class ProtectedCommand(Protection):
     # 4. Every listener has been called; the command's own code is next.
 
     def command_runs(self, event: ConsoleCommandEvent) -> None:
+        if self._facts.rewriters and self._files.were_rewritten:
+            self._facts.rewritten = True
         self._walk(needs.RUNS)
         if self._row.need is Need.RUN:
             self._wait_until_ready(event)
+        if self._facts.rewriters and not self._facts.rewritten:
+            self._session.rewrites_nothing(PROJECT, self._store.project_lock)
         if needs.row_of(str(event.command.name).split()).builds:
             self._prepare_builds(event)
         self._share_builds()
@@ -408,36 +408,30 @@ class ProtectedCommand(Protection):
     # What the chapters share.
 
     def _failed(self, error: Exception) -> Protection:
+        from poetry_plugin_safe_install.failed_command import failed
+
         self._session.release_all()
         return failed(self._command, error)
 
-    def _walk(self, moment: str, lock_of: Any = None) -> bool:
+    def _walk(self, moment: str, locks_of: LocksOf | None = None) -> bool:
         """Take the steps of the lock plan for a moment of the command.
 
         :return: whether a lock was taken. The project may have changed by then, and is
             read again.
         """
         plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
-        taken = self._session.walk(plan, moment, lock_of or self._lock_of)
-        if taken and lock_of is None:
+        of_project = locks_of is None
+        taken = self._session.walk(plan, moment, locks_of or self._locks_of_project)
+        if taken and of_project:
             self._command.reload_project()
+            self._files.remember()
         return taken
 
-    def _lock_of(self, resource: str) -> Lock:
-        if not self._store.path.is_dir():
-            make_store(self._store)
-            self._announce_store()
-        return project_lock(
-            self._store, self._pyproject.parent, self._settings.lock_backend
-        )
-
-    def _announce_store(self) -> None:
-        store, io = self._store, self._command.io
-        if store.is_mistake or (store.why_elsewhere and io.is_verbose()):
-            io.write_error_line(
-                f"<warning>{store.why_elsewhere}: locks and plugin sets of this project"
-                f" are kept in {store.path}.</warning>"
-            )
+    def _locks_of_project(self, _: str) -> list[Lock]:
+        scope, word = self._settings.lock_scope, self._command.words[0]
+        may_share = needs.may_share(self._row.need, scope, self._facts)
+        alike = self._files.alike(word) if may_share else ""
+        return self._files.locks(others=self._facts.others, alike=alike)
 
     def _share_builds(self) -> None:
         if self._row.builds:

@@ -49,7 +49,7 @@ class SelfCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         environment = poetrys_environment()
         lock = environment_lock(environment, None, self._settings.lock_backend)
-        taken = self._session.walk(self._plan, needs.FOUND, lambda _: lock)
+        taken = self._session.walk(self._plan, needs.FOUND, lambda _: [lock])
         if taken and self._session.is_locked(needs.ENVIRONMENT):
             changes.repair(environment, lock, self._command.io.write_error_line)
             changes.protect(self._command, environment)

@@ -84,7 +84,10 @@ def _seconds(value: Any) -> float | None:
     if value == "none":
         return None
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        seconds = float(value)
+        try:
+            seconds = float(value)
+        except OverflowError:
+            raise ValueError from None
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     raise ValueError
@@ -201,11 +204,11 @@ def resolve(
     :param environ: the environment variables of the process.
     :param section: what ``[tool.poetry-plugin-safe-install]`` holds in
         ``file_name``.
-    :raises SettingError: for an unknown key or a value that is not allowed; the
-        message names the option, variable or file.
+    :raises SettingError: for an unknown key of the file or a value that is not allowed;
+        the message names the option, variable or file.
     """
     table = f"[tool.{SECTION}] in {file_name}"
-    _refuse_unknown(section, environ, table)
+    _refuse_unknown(section, table)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
@@ -226,16 +229,30 @@ def resolve(
     return Settings(values, sources)
 
 
-def _refuse_unknown(section: Any, environ: Mapping[str, str], table: str) -> None:
+def _refuse_unknown(section: Any, table: str) -> None:
     if not isinstance(section, dict):
         raise SettingError(f"{table} must be a table of settings.")
     for key in section:
         if key not in _BY_KEY:
             raise _unknown(f'Unknown setting "{key}" of {table}.', key, list(_BY_KEY))
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A warning for each: a newer release may know it, which others here use."""
     variables = [setting.variable for setting in SETTINGS]
-    for name in environ:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in variables:
-            raise _unknown(f"Unknown environment variable {name}.", name, variables)
+    return [
+        f"Unknown environment variable {name}{_hint(name, variables)}"
+        for name in environ
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in variables
+    ]
+
+
+def is_switched_off(environ: Mapping[str, str]) -> bool:
+    """Whether a variable says so: whatever else is set wrong does not matter then."""
+    try:
+        return not _boolean(environ.get(_BY_KEY["enabled"].variable, "true"))
+    except ValueError:
+        return False
 
 
 def _given(
@@ -303,8 +320,12 @@ def _shown(value: Any) -> str:
 
 
 def _unknown(message: str, name: str, known: list[str]) -> SettingError:
+    return SettingError(f"{message[:-1]}{_hint(name, known)}")
+
+
+def _hint(name: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return SettingError(f"{message}{hint} Allowed: {', '.join(known)}.")
+    return f".{hint} Allowed: {', '.join(known)}."

@@ -32,19 +32,31 @@ class Store:
         why_elsewhere: str = "",
         *,
         is_mistake: bool = False,
-        lock_directory: Path | None = None,
+        locks: Path | None = None,
+        records: Path | None = None,
     ) -> None:
         """
         :param why_elsewhere: why it is not in the project, where it cannot be.
         :param is_mistake: whether that is something the user did not intend, and should
             be told.
-        :param lock_directory: where the locks are, if not in ``path``: whoever can read
-            a lock can share it.
+        :param locks: the directory of the locks, if it is not ``path``. It is in the
+            project wherever it can be: where a lock lies must not depend on what may
+            differ between two commands on one project.
+        :param records: where holders are recorded, if not beside the locks.
         """
         self.path = path
         self.why_elsewhere = why_elsewhere
         self.is_mistake = is_mistake
-        self.project_lock = (lock_directory or path) / "project.lock"
+        self.locks = locks or path
+        self.records = records or self.locks
+
+    @property
+    def project_lock(self) -> Path:
+        return self.locks / "project.lock"
+
+    @property
+    def build_lock(self) -> Path:
+        return self.locks / "build.lock"
 
     @property
     def plugin_sets(self) -> Path:
@@ -53,7 +65,7 @@ class Store:
     @property
     def pair(self) -> Path:
         """What ``pairs`` keeps while ``add`` or ``remove`` writes its two files."""
-        return self.path / "pair.json"
+        return self.locks / "pair.json"
 
     @property
     def staging(self) -> Path:
@@ -76,20 +88,21 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     elsewhere = cache_directory() / NAME / key
     if obstacle:
         return Store(elsewhere, obstacle, is_mistake=True)
-    if packed:
-        return Store(elsewhere, packed)
+    if packed and _is_writable(inside):
+        return Store(elsewhere, packed, locks=inside, records=elsewhere)
+    # All that a command can change then is in the cache directory, its locks included.
+    # Whoever can read the lock of those who can write shares it.
     why = f"{inside.parent} cannot be written"
     readable = os.access(inside / "project.lock", os.R_OK)
-    return Store(elsewhere, why, lock_directory=inside if readable else None)
+    return Store(elsewhere, why, locks=inside if readable else None)
 
 
 def make_store(store: Store) -> None:
-    """Create the store; git ignores it."""
-    if store.path.is_dir():
-        return
+    """Create the store and the directory of its locks; git ignores both."""
     make_directory(store.path)
-    ignore = store.path.parent / ".gitignore"
-    if not store.why_elsewhere and not ignore.exists():
+    make_directory(store.locks)
+    ignore = store.locks.parent / ".gitignore"
+    if store.locks.parent.name == DIRECTORY and not ignore.exists():
         with suppress(OSError), not_for_everyone():
             ignore.write_text("*", encoding="utf-8")
 

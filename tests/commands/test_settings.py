@@ -13,6 +13,7 @@ from tests.screens import assert_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
@@ -30,12 +31,6 @@ SECTION = "[tool.poetry-plugin-safe-install]\n"
             "",
             {"POETRY_SAFE_INSTALL_ON_SELF_CHANGE": "perhaps"},
             ["run", "python", "-V"],
-        ),
-        (
-            "setting-misspelt-variable",
-            "",
-            {"POETRY_SAFE_INSTALL_LOCK_TIMOUT": "5"},
-            ["install"],
         ),
         ("setting-bad-option", "", {}, ["safe-install", "--always-copy=sometimes"]),
         ("setting-bad-format", "", {}, ["safe-install", "--check", "--format=xml"]),
@@ -104,3 +99,27 @@ def test_show_config_shows_a_bad_setting_as_bad(
         "phase",
         None,
     )
+
+
+def test_unknown_variable_as_seen(
+    new_project: Callable[..., Project], home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """A warning, and the command goes on."""
+    project = new_project()
+    misspelt = {"POETRY_SAFE_INSTALL_LOCK_TIMOUT": "5"}
+    venv = new_venv("environment")
+    result = project.poetry(home, "run", "true", venv=venv, environ=misspelt)
+    assert_screen("setting-misspelt-variable", result.succeeded().out, {})
+
+
+def test_switched_off_before_everything_else(
+    new_project: Callable[..., Project], home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    project = new_project(tail=SECTION + "lock-timeuot = 5")
+    off = {
+        "POETRY_SAFE_INSTALL_ENABLED": "false",
+        "POETRY_SAFE_INSTALL_LOCK_SCOPE": "nonsense",
+    }
+    venv = new_venv("environment")
+    project.poetry(home, "run", "true", venv=venv, environ=off).succeeded()
+    assert not project.store.exists()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import signal
 import time
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from cleo.io.buffered_io import BufferedIO
+from cleo.io.outputs.output import Verbosity
 
 from poetry_plugin_safe_install.locks import waiting
 from poetry_plugin_safe_install.locks.lock import HeldLock
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from poetry_plugin_safe_install.locks.waiting import WaitMessage
 from tests.laboratory.changes import with_constants
 from tests.screens import Terminal
 from tests.screens import assert_screen
@@ -22,10 +27,13 @@ from tests.screens import assert_screen
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
+
+
+TEMPORARY = 75
+"""EX_TEMPFAIL: the exit status where a lock was not to be had."""
 
 
 @pytest.fixture
@@ -114,8 +122,30 @@ def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: HeldLock) -
     result = project.poetry(
         home, "-q", "safe-install", "--no-root", "--lock-timeout", "2", venv=venv
     )
-    assert result.code == 1
+    assert result.code == TEMPORARY
     assert result.out == ""
+
+
+def test_silence_is_broken_once() -> None:
+    io = BufferedIO()
+    io.set_verbosity(Verbosity.QUIET)
+    message = WaitMessage(io)
+    lock = Lock(Path("project.lock"), "the project")
+    for waited in (1.0, 29.9, 30.0, 31.0, 60.0):
+        message(lock, [], waited, 900.0)
+    said = io.fetch_error().splitlines()
+    assert said == [
+        "Waiting for the project, held by another command: 30 s so far, 900 s at most"
+    ]
+
+
+def test_timeout_names_the_option_that_was_given(
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
+) -> None:
+    result = project.poetry(
+        home, "safe-install", "--no-root", "--lock-timeout", "0", venv=venv
+    )
+    result.failed("To wait longer, give --lock-timeout a number of seconds or none")
 
 
 def test_nothing_in_the_first_second(
@@ -124,7 +154,7 @@ def test_nothing_in_the_first_second(
     result = project.poetry(
         home, "safe-install", "--no-root", "--lock-timeout", "0.5", venv=venv
     )
-    assert result.code == 1
+    assert result.code == TEMPORARY
     assert "Waiting" not in result.out
     assert "Gave up waiting" in result.out
 
@@ -180,7 +210,7 @@ def test_timeout(
 ) -> None:
     environ = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": timeout}
     result = project.poetry(home, "-vvv", "install", venv=venv, environ=environ)
-    assert result.code == 1
+    assert result.code == TEMPORARY
     error = "\n" + "\n".join(
         line
         for line in result.out.splitlines()

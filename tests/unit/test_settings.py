@@ -9,7 +9,9 @@ import pytest
 from poetry_plugin_safe_install.errors import SettingError
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import Setting
+from poetry_plugin_safe_install.settings import is_switched_off
 from poetry_plugin_safe_install.settings import resolve
+from poetry_plugin_safe_install.settings import unknown_variables
 
 
 GOOD: dict[str, list[tuple[Any, Any]]] = {
@@ -130,11 +132,6 @@ def test_precedence(key: str) -> None:
         ({}, {"lock-timeuot": 5}, ['"lock-timeuot"', "mean lock-timeout?", "in py"]),
         ({}, {"lock_scope": "auto"}, ['"lock_scope"', "mean lock-scope?"]),
         ({}, {"xyzzy": 1}, ['"xyzzy"', "Allowed: enabled, on-self-change"]),
-        (
-            {"POETRY_SAFE_INSTALL_LOCKTIMEOUT": "5"},
-            {},
-            ["LOCKTIMEOUT", "Did you mean POETRY_SAFE_INSTALL_LOCK_TIMEOUT?"],
-        ),
         ({}, "on", ["must be a table of settings"]),
         ({}, [], ["must be a table of settings"]),
     ],
@@ -144,3 +141,23 @@ def test_unknown(environ: Any, section: Any, texts: list[str]) -> None:
         resolve({}, environ, section)
     for text in texts:
         assert text in raised.value.text
+
+
+def test_variable_that_only_another_release_knows() -> None:
+    environ = {"POETRY_SAFE_INSTALL_LOCKTIMEOUT": "5", "POETRY_SAFE_INSTALL_XYZ": "1"}
+    assert resolve({}, environ, {}).lock_timeout == 900
+    near, far = unknown_variables(environ)
+    assert "LOCKTIMEOUT. Did you mean POETRY_SAFE_INSTALL_LOCK_TIMEOUT? All" in near
+    assert "Unknown environment variable POETRY_SAFE_INSTALL_XYZ." in far
+
+
+def test_huge_number_is_a_bad_value() -> None:
+    with pytest.raises(SettingError):
+        resolve({}, {}, {"lock-timeout": 10**400})
+
+
+@pytest.mark.parametrize("value", ["false", "0", "No", "off"])
+def test_switched_off(value: str) -> None:
+    assert is_switched_off({"POETRY_SAFE_INSTALL_ENABLED": value})
+    for other in ({}, {"POETRY_SAFE_INSTALL_ENABLED": "perhaps"}):
+        assert not is_switched_off(other)

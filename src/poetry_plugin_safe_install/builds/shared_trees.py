@@ -20,6 +20,7 @@ from poetry_plugin_safe_install.builds.clones import remove_unfinished
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.locks.descendants import announcement
 from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
@@ -67,8 +68,8 @@ def share_builds(
 
 def tree_lock(store: Store, tree: Path, backend: str = "auto") -> Lock:
     """:param backend: the setting ``lock-backend``."""
-    path = store.path / "build.lock"
-    return Lock(path, f"the source tree {tree}", store.path, backend)
+    guards = f"the source tree {tree}"
+    return Lock(store.build_lock, guards, store.locks, backend, store.records)
 
 
 class SharedBuilds(Artifacts):
@@ -95,9 +96,10 @@ class SharedBuilds(Artifacts):
     @contextmanager
     def tree(
         self, directory: Path, tell: Callable[[str], bool] | None = None
-    ) -> Iterator[None]:
+    ) -> Iterator[dict[str, str]]:
         """Keep a source tree to oneself while a build backend runs in it."""
         tree = Path(os.path.realpath(directory))
+        environ: dict[str, str] = {}
         with ExitStack() as stack:
             # A build cannot disturb another in a tree that cannot be written to.
             if os.access(tree, os.W_OK | os.X_OK):
@@ -107,7 +109,8 @@ class SharedBuilds(Artifacts):
                     make_store(store)
                     report = LineReport(self._io, tell)
                     stack.enter_context(self._during_backend(lock, report))
-            yield
+                    environ = announcement(lock.path)
+            yield environ
 
     @contextmanager
     def checkout(self, place: Path) -> Iterator[None]:
@@ -123,6 +126,7 @@ class SharedBuilds(Artifacts):
                 make_directory(path.parent)
                 report = LineReport(self._io, None)
                 held = self._session.wait_for(lock, Mode.EXCLUSIVE, report)
+                held.announce()
                 stack.callback(held.release)
                 if remove_unfinished(place):
                     self._io.write_error_line(

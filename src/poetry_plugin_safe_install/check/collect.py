@@ -274,7 +274,15 @@ def _lock(lock: Lock) -> topics.LockFacts:
     from poetry_plugin_safe_install.locks.holders import holders
 
     found = tuple(
-        topics.HolderFacts(**vars(holder), shown=str(holder))
+        topics.HolderFacts(
+            holder.command,
+            holder.pid,
+            holder.host,
+            holder.user,
+            holder.since,
+            holder.mode,
+            str(holder),
+        )
         for holder in holders(lock.records)
     )
     return topics.LockFacts(lock.guards, str(lock.path), found)
@@ -286,7 +294,7 @@ def _lock_backend(context: CheckContext) -> topics.LockBackendFacts:
     from poetry_plugin_safe_install.locks.backend import mount_of
     from poetry_plugin_safe_install.locks.backend import recorded_choice
 
-    setting, store = context.settings.lock_backend, context.store.path
+    setting, store = context.settings.lock_backend, context.store.locks
     existing = next(path for path in (store, *store.parents) if path.is_dir())
     choice = decide(setting, recorded_choice(store), *mount_of(existing))
     return topics.LockBackendFacts(setting, choice.backend.value, choice.why)

@@ -216,6 +216,7 @@ ATTRIBUTE = "_safe_install"
 """Of an ``Application``: the protection of its command."""
 
 
+@EVENTS.uses("cleo.application", "Application.render_error")
 @EVENTS.around("cleo.application", "Application._run")
 def _run(
     _: None, original: Callable[..., int], application: Application, io: IO
@@ -227,6 +228,14 @@ def _run(
     protected: _ProtectedCommand | None = vars(application).pop(ATTRIBUTE, None)
     try:
         return original(application, io)
+    except Exception as error:
+        from poetry_plugin_safe_install.errors import exit_status_of
+
+        status = exit_status_of(error)
+        if status == 1:
+            raise
+        application.render_error(error, io)  # ``Application.run`` would end with 1
+        return status
     finally:
         if protected:
             protected.end()

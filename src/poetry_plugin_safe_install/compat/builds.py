@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
         def tree(
             self, directory: Path, tell: Callable[[str], bool] | None = None
-        ) -> AbstractContextManager[None]:
+        ) -> AbstractContextManager[dict[str, str]]:
             """A build backend runs in this directory meanwhile.
+
+            It gives variables for the environment of the processes that do so.
 
             :param tell: shows a text where the user looks for the progress of this build,
                 and returns whether it did; raises ``KeyboardInterrupt`` if there is no
@@ -76,8 +79,10 @@ class BuildWatch:
         """Where Poetry has unpacked sdists: nobody else knows these directories."""
         self.tellers: dict[int, Callable[[str], bool]] = {}
         """How each thread of the executor tells of its operation."""
+        self.environs: dict[int, dict[str, str]] = {}
+        """Variables for the process of a backend, by the thread that starts it."""
 
-    def tree(self, directory: Path) -> AbstractContextManager[None]:
+    def tree(self, directory: Path) -> AbstractContextManager[dict[str, str]]:
         return self._builds.tree(directory, self.tellers.get(threading.get_ident()))
 
     def is_unpacked(self, path: Path) -> bool:
@@ -120,8 +125,21 @@ def _run_backend(
     tree = Path(builder.source_dir)
     if watch.is_unpacked(tree):
         return original(builder, *args, **kwargs)
-    with watch.tree(tree):
+    with watch.tree(tree) as watch.environs[threading.get_ident()]:
         return original(builder, *args, **kwargs)
+
+
+@BUILDS.around("pyproject_hooks", "quiet_subprocess_runner")
+def _start_backend(
+    watch: BuildWatch,
+    original: Callable[..., None],
+    cmd: Any,
+    cwd: Any = None,
+    extra_environ: Any = None,
+) -> None:
+    """``isolated_builder`` hands it to ``ProjectBuilder``, which starts all with it."""
+    environ = watch.environs.get(threading.get_ident(), {})
+    original(cmd, cwd, {**environ, **(extra_environ or {})})
 
 
 @BUILDS.uses(
@@ -209,6 +227,25 @@ def _get_cached_archive_for_link(
 # what ``build_environment`` yields, then in ``BuildHandler._build``.
 
 
+# None of them runs beside another thread that builds: ``Executor.execute`` has what is
+# installed in editable mode wait for all else.
+
+
+@contextmanager
+def _told(environ: dict[str, str]) -> Iterator[None]:
+    """Have all processes that are started meanwhile know these variables."""
+    before = {name: os.environ.get(name) for name in environ}
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 @BUILDS.around("poetry.masonry.builders.editable", "build_environment")
 @BUILDS.around(
     "poetry.console.commands.build",
@@ -225,7 +262,7 @@ def _build_environment(
     io: Any = None,
 ) -> Iterator[Any]:
     tree = watch.tree(poetry.file.path.parent)
-    with original(poetry=poetry, env=env, io=io) as found, tree:
+    with original(poetry=poetry, env=env, io=io) as found, tree as more, _told(more):
         yield found
 
 
@@ -234,7 +271,7 @@ def _build_environment(
 def _setup_build(
     watch: BuildWatch, original: Callable[..., None], builder: EditableBuilder
 ) -> None:
-    with watch.tree(builder._poetry.file.path.parent):
+    with watch.tree(builder._poetry.file.path.parent) as more, _told(more):
         original(builder)
 
 
@@ -251,7 +288,7 @@ def _build(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    with watch.tree(handler.poetry.file.path.parent):
+    with watch.tree(handler.poetry.file.path.parent) as more, _told(more):
         original(handler, *args, **kwargs)
 
 

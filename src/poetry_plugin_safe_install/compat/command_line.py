@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.internals import PACKAGE
@@ -14,7 +18,6 @@ from poetry_plugin_safe_install.compat.internals import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Any
 
     from cleo.io.io import IO
@@ -132,7 +135,7 @@ class StartingCommand:
             token[2:].partition("=")[0] for token in before if token.startswith("--")
         }
 
-    @property
+    @cached_property
     @COMMAND_LINE.uses("poetry.factory", "Factory.locate")
     @COMMAND_LINE.uses(
         "poetry.console.application",
@@ -141,9 +144,10 @@ class StartingCommand:
         instead="Application._project_directory",
     )
     def project(self) -> Path | None:
-        """The project's pyproject.toml, if there is one.
+        """The project's pyproject.toml, if there is one, in its real directory.
 
-        ``Application.project_directory``; in Poetry 2.0 ``_project_directory``.
+        ``Application.project_directory``; in Poetry 2.0 ``_project_directory``. It may
+        be relative, and is then relative to itself: Poetry has changed into it.
         """
         from poetry.factory import Factory
 
@@ -151,9 +155,10 @@ class StartingCommand:
         if directory is None:
             directory = self.application._project_directory
         try:
-            return Factory.locate(directory)
+            found = Factory.locate(directory)
         except RuntimeError:
             return None
+        return Path(os.path.realpath(found.parent), found.name)
 
     @property
     @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "ProjectPluginCache.PATH")

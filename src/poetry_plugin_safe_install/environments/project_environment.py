@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from contextlib import contextmanager
 from contextlib import suppress
@@ -13,20 +14,24 @@ from typing import Any
 from poetry_plugin_safe_install.compat.environments import create_environment
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
+from poetry_plugin_safe_install.compat.environments import watch_environments
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.environments.places import may_have_journals
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.errors import OwnEnvironmentError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
 
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.locks.lock import HeldLock
     from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.store import Store
@@ -51,7 +56,7 @@ def _cache_directory() -> Path:
 
 
 def _lock_at(path: Path, environment: Path, store: Store | None, backend: str) -> Lock:
-    recorded_in = store.path if store else None
+    recorded_in = store.locks if store else None
     return Lock(path, f"the environment {environment}", recorded_in, backend)
 
 
@@ -120,6 +125,28 @@ class ProjectEnvironment:
                 for package, why in found:
                     _say(event, _unfinished_message(package, environment.path, why))
 
+    def watch(
+        self,
+        command: StartingCommand,
+        creating: Callable[[Path], AbstractContextManager[None]],
+        set_aside: Callable[[Path], Path],
+    ) -> None:
+        """Have the command make and remove environments under their locks.
+
+        :param creating: entered around the creation of one.
+        :param set_aside: moves one that is about to be removed, and says where it is.
+        """
+        watch_environments(command, creating, self.removing, set_aside)
+        if command.words[0].split()[0] == "env":
+            from poetry_plugin_safe_install.compat.envs_file import merge_changes
+
+            merge_changes(command, self._alone_with)
+
+    def _alone_with(self, file: Path) -> AbstractContextManager[HeldLock]:
+        path = file.with_name(f"{file.name}.lock")
+        lock = Lock(path, f"{file}", None, self._backend)
+        return self._session.beside_plan(lock, Mode.EXCLUSIVE)
+
     def creating(self, environment: Path) -> AbstractContextManager[None]:
         """To be entered around the creation of an environment."""
         from poetry_plugin_safe_install.environments import unfinished
@@ -131,7 +158,15 @@ class ProjectEnvironment:
         """``env remove`` and ``env use`` wait for whoever installs there.
 
         An install that finds its environment broken removes it too, before it is locked.
+
+        :raises OwnEnvironmentError: if Poetry runs from this environment.
         """
+        if _holds_this_poetry(environment):
+            raise OwnEnvironmentError(
+                f"This Poetry runs from the environment {environment}, which is not"
+                " removed. Use a Poetry that is installed elsewhere, as"
+                " https://python-poetry.org/docs/#installation has it."
+            )
         with self._locked(environment) as held:
             if os.name == "nt":  # an open file cannot be removed
                 held.release()
@@ -141,6 +176,12 @@ class ProjectEnvironment:
         path = environment / ".lock"
         lock = _lock_at(path, environment, self._store_of(environment), self._backend)
         return self._session.beside_plan(lock, Mode.EXCLUSIVE)
+
+
+def _holds_this_poetry(environment: Path) -> bool:
+    own = Path(os.path.realpath(sys.prefix))
+    real = Path(os.path.realpath(environment))
+    return real == own or real in own.parents
 
 
 def _say(event: ConsoleCommandEvent, text: str) -> None:

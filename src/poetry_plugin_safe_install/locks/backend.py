@@ -35,9 +35,39 @@ UNSUPPORTED = frozenset(
 """What ``flock`` answers where it cannot lock at all."""
 
 KEPT_TO_ONE_HOST = frozenset(
-    {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "9p", "vboxsf"}
+    {
+        "9p",
+        "fakeowner",
+        "fuse.gcsfuse",
+        "fuse.grpcfuse",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "prl_fs",
+        "vboxsf",
+        "virtiofs",
+    }
 )
-"""Filesystem types that grant the same lock to every host (measured for sshfs)."""
+"""Filesystem types that grant the same lock to every host (measured for sshfs).
+
+virtiofs: virtiofsd keeps locks to the guest unless started with ``--remote-locks``
+(virtio-fs/virtiofsd, merge request 4). fakeowner, grpcfuse: Docker Desktop's view of the
+host's files; two containers both get an exclusive lock (docker/for-mac#7004).
+"""
+
+LOCAL_OPTIONS = {
+    "afs": ("flock=local",),
+    "cifs": ("nobrl",),
+    "lustre": ("localflock",),
+    "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
+    "nfs4": ("nolock", "local_lock=flock", "local_lock=all"),
+    "smb3": ("nobrl",),
+}
+"""Mount options that keep locks to one host, by type of filesystem.
+
+afs: Documentation/filesystems of Linux; cifs, smb3: mount.cifs(8); lustre:
+mount.lustre(8); nfs: nfs(5).
+"""
 
 RECORD = "backend.json"
 
@@ -75,11 +105,9 @@ def decide(
         return Choice(Backend.SOFT, f"flock answers {name} here")
     if mount_type in KEPT_TO_ONE_HOST:
         return Choice(Backend.SOFT, f"{mount_type} keeps locks to one host")
-    if mount_type.startswith("nfs") and any(
-        option in ("nolock", "local_lock=flock", "local_lock=all")
-        for option in mount_options.split(",")
-    ):
-        return Choice(Backend.SOFT, "this NFS mount keeps locks to one host")
+    local = LOCAL_OPTIONS.get(mount_type, ())
+    if not set(mount_options.split(",")).isdisjoint(local):
+        return Choice(Backend.SOFT, f"this {mount_type} mount keeps locks to one host")
     return Choice(Backend.NATIVE, "the kernel's locks hold here")
 
 
@@ -88,15 +116,15 @@ def choose(
 ) -> Choice:
     """Decide for the locks in a directory.
 
-    :param recorded_in: the store where the choice is recorded, so that every host that
-        shares it makes the same one; ``None`` where nothing is recorded.
+    :param recorded_in: the directory where a choice of marker files is recorded, so that
+        every host that shares it makes the same one; ``None`` where nothing is recorded.
     :param error: what ``flock`` answered when it was tried, if it failed.
     """
     if recorded_in is None or not recorded_in.is_dir():
         return decide(setting, "", *mount_of(directory), error)
     recorded = recorded_choice(recorded_in)
     choice = decide(setting, recorded, *mount_of(directory), error)
-    if choice.backend.value != recorded:
+    if choice.backend is Backend.SOFT and recorded != Backend.SOFT.value:
         text = {"backend": choice.backend.value, "why": choice.why}
         with suppress(OSError):  # in a read-only directory each command decides
             _write(recorded_in / RECORD, json.dumps(text))

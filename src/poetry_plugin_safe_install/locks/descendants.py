@@ -4,6 +4,9 @@ A build script or plugin of a holder may run ``poetry install`` on the same proj
 must not wait for its ancestor, which waits for it; it must wait for its siblings. So
 held locks are named in an environment variable, and a descendant locks another file
 instead, one that only the descendants of that holder lock.
+
+A lock is known by its file, not by the name of it: a descendant may have come to the
+project by a symbolic link, a bind mount or another spelling.
 """
 
 from __future__ import annotations
@@ -21,54 +24,131 @@ _LOCK = threading.Lock()
 """Several threads of a command may build at once."""
 
 
+class Announced:
+    """A lock that a process holds, as its descendants are told of it."""
+
+    def __init__(self, path: Path, pid: int, device: int, inode: int) -> None:
+        """
+        :param device: with ``inode``, the directory of the lock; 0 where it is unknown.
+        """
+        self.path = path
+        self.pid = pid
+        self.device = device
+        self.inode = inode
+
+    @property
+    def entry(self) -> list[str | int]:
+        return [str(self.path), self.pid, self.device, self.inode]
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this path leads to the lock too.
+
+        By its directory: where marker files serve, the lock itself is no file.
+        """
+        if path == self.path:
+            return True
+        if path.name != self.path.name or not self.inode:
+            return False
+        return _identity(path.parent) == (self.device, self.inode)
+
+
 def announce(path: Path) -> None:
     """Name a lock that this process holds, for the processes it starts."""
     with _LOCK:
-        _store([*_entries(), (str(path), os.getpid())])
+        _store([*_entries(), _announced(path)])
 
 
 def withdraw(path: Path) -> None:
     """This process no longer holds the lock."""
     with _LOCK:
         entries = _entries()
-        if (entry := (str(path), os.getpid())) in entries:
-            entries.remove(entry)
+        for at, entry in enumerate(entries):
+            if entry.path == path and entry.pid == os.getpid():
+                del entries[at]
+                break
         _store(entries)
+
+
+def announcement(path: Path) -> dict[str, str]:
+    """Variables that name a lock to one process alone, beside what all are told."""
+    with _LOCK:
+        return {VARIABLE: _listed([*_entries(), _announced(path)])}
 
 
 def path_for_descendant(path: Path) -> Path:
     """The file to lock in this process: another one if an ancestor holds the lock."""
-    for held, pid in reversed(_entries()):
-        if held == str(path) and pid != os.getpid() and _is_ancestor(pid):
-            return path.with_name(f"{path.name}.within-{pid}")
+    for held in reversed(_entries()):
+        if held.pid != os.getpid() and held.is_at(path) and is_ancestor(held.pid):
+            return path_within(held.path, held.pid)
     return path
 
 
-def _entries() -> list[tuple[str, int]]:
+def path_within(path: Path, pid: int) -> Path:
+    """The file that the descendants of a holder lock instead."""
+    return path.with_name(f"{path.name}.within-{pid}")
+
+
+def _announced(path: Path) -> Announced:
+    return Announced(path, os.getpid(), *_identity(path.parent))
+
+
+def _identity(directory: Path) -> tuple[int, int]:
     try:
-        entries = json.loads(os.environ.get(VARIABLE, "[]"))
-        return [(str(path), int(pid)) for path, pid in entries]
+        found = os.stat(directory)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _entries() -> list[Announced]:
+    try:
+        return [
+            Announced(Path(path), int(pid), int(device), int(inode))
+            for path, pid, device, inode in json.loads(os.environ.get(VARIABLE, "[]"))
+        ]
     except (ValueError, TypeError):
         return []
 
 
-def _store(entries: list[tuple[str, int]]) -> None:
-    if entries:
-        os.environ[VARIABLE] = json.dumps(entries)
+def _store(announced: list[Announced]) -> None:
+    if announced:
+        os.environ[VARIABLE] = _listed(announced)
     else:
         os.environ.pop(VARIABLE, None)
 
 
-def _is_ancestor(pid: int) -> bool:
+def _listed(announced: list[Announced]) -> str:
+    return json.dumps([one.entry for one in announced])
+
+
+def is_ancestor(pid: int) -> bool:
     """Whether a process is an ancestor of this one; the variable may be stale."""
     ancestor = os.getppid()
     while ancestor > 1 and ancestor != pid:
         try:
             stat = Path(f"/proc/{ancestor}/stat").read_text(encoding="utf-8")
-        except OSError:  # no /proc: alive is all that can be known
-            return is_alive(pid)
+        except OSError:  # no /proc
+            return pid in _ancestors_of_ps()
         ancestor = int(stat.rpartition(")")[2].split()[1])
     return ancestor == pid
+
+
+def _ancestors_of_ps() -> set[int]:
+    """The ancestors of this process, as ``ps`` of POSIX tells them."""
+    import subprocess
+
+    command = ["ps", "-A", "-o", "pid=", "-o", "ppid="]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        numbers = [int(word) for word in told.stdout.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return set()
+    parents = dict(zip(numbers[::2], numbers[1::2], strict=True))
+    found: set[int] = set()
+    pid = os.getpid()
+    while (pid := parents.get(pid, 0)) > 1 and pid not in found:
+        found.add(pid)
+    return found
 
 
 def is_alive(pid: int) -> bool:

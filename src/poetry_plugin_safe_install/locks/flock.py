@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -13,7 +14,6 @@ from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 try:
@@ -27,16 +27,48 @@ NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 
 
-def try_flock(path: Path, *, shared: bool) -> Callable[[], None] | None:
+class Flock:
+    """An open file that is locked until it is closed."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd = fd
+        self._path = path
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+    def share(self) -> bool:
+        """Let others share what was exclusive; nobody else gets it in between.
+
+        Linux converts a lock in one step since 4.0 (``flock_lock_inode``). Others release
+        it first, and an NFS client asks its server.
+
+        :return: whether it is shared now; otherwise it is as it was.
+        """
+        if sys.platform != "linux":
+            return False
+        with suppress(OSError):
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        return False
+
+    def release_and_remove(self) -> None:
+        """The last one to release it removes the file."""
+        with suppress(OSError):
+            if sys.platform != "win32":
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._path.unlink()
+        os.close(self._fd)
+
+
+def try_flock(path: Path, *, shared: bool) -> Flock | None:
     """Lock a file that is created if it does not exist.
 
-    :return: what releases the lock; ``None`` if somebody else has it.
+    :return: ``None`` if somebody else has the lock.
     :raises OSError: if the file cannot be opened or locked.
     """
     fd, _ = open_lock_file(path)
-    if lock_descriptor(fd, shared=shared):
-        return lambda: os.close(fd)
-    return None
+    return Flock(fd, path) if lock_descriptor(fd, shared=shared) else None
 
 
 def is_flocked(path: Path) -> bool:
@@ -78,6 +110,36 @@ def lock_descriptor(fd: int, *, shared: bool) -> bool:
     if not locked:
         os.close(fd)
     return locked
+
+
+def lock_own_file(fd: int) -> bool:
+    """Lock a file that nobody else locks for longer than a look at it."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether somebody has this file locked; ``None`` where that cannot be told.
+
+    :raises OSError: if the file cannot be read.
+    """
+    if sys.platform == "win32":
+        return None
+    fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return False
 
 
 def open_lock_file(path: Path) -> tuple[int, bool]:

@@ -1,8 +1,14 @@
-"""Who holds a lock: records beside it, for those who wait."""
+"""Who holds a lock: records beside it, for those who wait.
+
+A holder keeps its record locked. So a record that nobody has locked is of a command that
+died, on whatever host and in whatever container.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import time
 
 from contextlib import suppress
@@ -10,6 +16,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install.locks.descendants import is_alive
+from poetry_plugin_safe_install.locks.descendants import is_ancestor
+from poetry_plugin_safe_install.locks.flock import NO_FOLLOW
+from poetry_plugin_safe_install.locks.flock import is_locked
+from poetry_plugin_safe_install.locks.flock import lock_own_file
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 
@@ -26,14 +36,40 @@ class HolderRecord:
     """
 
     def __init__(
-        self, command: str, pid: int, host: str, user: str, since: float, mode: str
+        self,
+        command: str,
+        pid: int,
+        host: str,
+        user: str,
+        since: float,
+        mode: str,
+        namespace: int = 0,
+        announced: bool = False,
+        rewrites_nothing: str = "",
     ) -> None:
+        """
+        :param namespace: that of the pid, as Linux numbers them; 0 elsewhere.
+        :param announced: whether the holder wants its descendants not to wait for it.
+        :param rewrites_nothing: what was found to rewrite nothing: see ``Lock.alike``.
+        """
         self.command = command
         self.pid = pid
         self.host = host
         self.user = user
         self.since = since
         self.mode = mode
+        self.namespace = namespace
+        self.announced = announced
+        self.rewrites_nothing = rewrites_nothing
+
+    def is_of_ancestor(self, host: str) -> bool:
+        """Whether the holder has started this process, and does not want it to wait.
+
+        :param host: the name of this host.
+        """
+        here = (self.host, self.namespace) == (host, pid_namespace())
+        other = self.announced and self.pid != os.getpid()
+        return here and other and is_ancestor(self.pid)
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -44,47 +80,83 @@ class HolderRecord:
         )
 
 
+class OwnRecord:
+    """The record of a lock that this process holds."""
+
+    def __init__(self, path: Path, fd: int, about: dict[str, Any]) -> None:
+        self._path = path
+        self._fd = fd
+        self._about = about
+
+    def change(self, **about: Any) -> None:
+        self._about.update(about)
+        text = json.dumps(self._about).encode()
+        with suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, text, 0)
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
+        os.close(self._fd)
+
+
 def write_record(
-    directory: Path, command: str, mode: str, *, alone: bool
-) -> Path | None:
+    directory: Path, command: str, mode: str, *, alone: bool, stays_on_host: bool
+) -> OwnRecord | None:
     """Say who holds a lock. A courtesy: failing to say so is no error.
 
     :param directory: where the records of the lock are.
     :param alone: whether nobody else holds it, so that other records are stale.
+    :param stays_on_host: whether the kernel's locks are seen by this host alone, so that
+        a lock on the record would tell others nothing.
     """
-    import json
-    import socket
-
     host = socket.gethostname()
-    record = HolderRecord(command, os.getpid(), host, _user(), time.time(), mode)
-    path = directory / f"{host}-{os.getpid()}.json"
+    pid, now = os.getpid(), time.time()
+    about = HolderRecord(command, pid, host, _user(), now, mode, pid_namespace())
+    path = directory / f"{host}-{pid}-{time.monotonic_ns():x}.json"
     with suppress(OSError):
         if alone:
             for stale in _records(directory):
                 stale.unlink(missing_ok=True)
         make_directory(directory)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(vars(record), file)
-        return path
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
+        locked = not stays_on_host and lock_own_file(fd)
+        record = OwnRecord(path, fd, {**vars(about), "locked": locked})
+        record.change()
+        return record
     return None
 
 
 def holders(directory: Path) -> list[HolderRecord]:
     """Who holds the lock with these records, as far as is known; the oldest first."""
-    import json
-    import socket
-
     host = socket.gethostname()
     found = []
     for path in _records(directory):
-        try:
-            record = _parsed(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
-            continue
-        if record.host != host or is_alive(record.pid):
-            found.append(record)
+        with suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
+            about = json.loads(path.read_text(encoding="utf-8"))
+            record = _parsed(about)
+            if about.get("locked"):
+                lives = is_locked(path) is not False
+            else:
+                lives = record.host != host or is_alive(record.pid)
+            if lives:
+                found.append(record)
     return sorted(found, key=lambda record: record.since)
+
+
+def ancestor_among(records: list[HolderRecord]) -> int | None:
+    """The pid of a holder that has started this process, directly or not."""
+    host = socket.gethostname()
+    found = (record.pid for record in records if record.is_of_ancestor(host))
+    return next(found, None)
+
+
+def pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 def _records(directory: Path) -> list[Path]:
@@ -101,7 +173,14 @@ def _parsed(record: Any) -> HolderRecord:
         for name in ("command", "host", "user", "mode")
     }
     time.localtime(record["since"])  # raises unless there is such a time
-    return HolderRecord(**texts, pid=int(record["pid"]), since=float(record["since"]))
+    return HolderRecord(
+        **texts,
+        pid=int(record["pid"]),
+        since=float(record["since"]),
+        namespace=int(record.get("namespace", 0)),
+        announced=bool(record.get("announced")),
+        rewrites_nothing=str(record.get("rewrites_nothing", "")),
+    )
 
 
 def _user() -> str:

@@ -25,6 +25,8 @@ class LineReport:
         self._io = io
         self._tell = tell
         self._next = 0.0
+        self.waited_for = ""
+        """The holder, in short; empty while nothing has been said."""
 
     def __call__(
         self,
@@ -34,8 +36,10 @@ class LineReport:
         timeout: float | None,
     ) -> None:
         from poetry_plugin_safe_install.locks.waiting import REPEAT
+        from poetry_plugin_safe_install.locks.waiting import in_short
         from poetry_plugin_safe_install.locks.waiting import waiting_text
 
+        self.waited_for = in_short(holders)
         text = waiting_text(lock, holders, waited, timeout)
         if self._tell and self._tell(text):
             return

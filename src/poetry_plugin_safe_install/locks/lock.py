@@ -1,9 +1,10 @@
 """Locks between processes: try, tell, wait, and release.
 
 A lock cannot be taken without saying what it guards and who asks, so that a waiter can
-always be told whom it waits for. The mechanism is filelock's; only the shared lock of
-POSIX, which filelock does not offer on the same file, is taken with ``flock``. Why the
-lock file is never removed and why a lock lies beside what it guards:
+always be told whom it waits for. Where there is ``flock`` it is taken directly, because
+filelock neither shares one lock file nor turns an exclusive lock into a shared one;
+elsewhere, and for marker files, the mechanism is filelock's. Why the lock file is never
+removed and why a lock lies beside what it guards:
 https://py-filelock.readthedocs.io/en/latest/how-to.html
 """
 
@@ -23,9 +24,11 @@ from poetry_plugin_safe_install.locks import descendants
 from poetry_plugin_safe_install.locks.backend import Backend
 from poetry_plugin_safe_install.locks.backend import choose
 from poetry_plugin_safe_install.locks.flock import HAS_FLOCK
+from poetry_plugin_safe_install.locks.flock import Flock
 from poetry_plugin_safe_install.locks.flock import is_flocked
 from poetry_plugin_safe_install.locks.flock import open_lock_file
 from poetry_plugin_safe_install.locks.flock import try_flock
+from poetry_plugin_safe_install.locks.holders import ancestor_among
 from poetry_plugin_safe_install.locks.holders import holders
 from poetry_plugin_safe_install.locks.holders import write_record
 
@@ -36,6 +39,12 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from poetry_plugin_safe_install.locks.holders import HolderRecord
+    from poetry_plugin_safe_install.locks.holders import OwnRecord
+
+    class Grip(Protocol):
+        """What releases a lock that was taken."""
+
+        def release(self) -> None: ...
 
     class WaitReport(Protocol):
         """What a waiter tells the user; called about once a second after the first."""
@@ -48,7 +57,7 @@ if TYPE_CHECKING:
             timeout: float | None,
         ) -> None: ...
 
-    Try = Callable[[Callable[[], bool]], Callable[[], None] | None]
+    Try = Callable[[Callable[[], bool]], Grip | None]
     """Takes a lock and returns what releases it, ``None`` if somebody else has it."""
 
 
@@ -73,44 +82,97 @@ class Lock:
         guards: str,
         recorded_in: Path | None = None,
         backend: str = "auto",
+        records_in: Path | None = None,
     ) -> None:
         """
-        :param recorded_in: the store that records which backend its locks use.
+        :param recorded_in: the directory that records which backend its locks use.
         :param backend: the setting ``lock-backend``.
+        :param records_in: where the holders are recorded, if not beside the lock.
         """
         self.path = path
         self.guards = guards
         self.recorded_in = recorded_in
         self.backend = backend
+        self._records_in = records_in or path.parent
+        self.alike = ""
+        """What this command has in common with those that would do the same to what the
+        lock guards: where all holders were found to rewrite nothing, it shares the lock
+        with them although it wants it exclusively."""
 
     @property
     def records(self) -> Path:
-        """The directory of holder records, beside the lock."""
-        return self.path.with_name(self.path.name + ".holders")
+        """The directory of holder records."""
+        return self._records_in / f"{self.path.name}.holders"
+
+    def within(self, path: Path) -> Lock:
+        """The lock that only descendants of a holder of this one take."""
+        return Lock(path, self.guards, self.recorded_in, self.backend, path.parent)
 
 
 class HeldLock:
     """A lock that is held until ``release``, or until the process ends."""
 
     def __init__(
-        self, lock: Lock, mode: Mode, release: Callable[[], None], record: Path | None
+        self, lock: Lock, taken: Lock, mode: Mode, grip: Grip, record: OwnRecord | None
     ) -> None:
+        """
+        :param taken: the lock that was taken instead, in a descendant of a holder.
+        """
         self.lock = lock
         self.mode = mode
-        self._release: Callable[[], None] | None = release
+        self.is_within = taken is not lock
+        """Whether an ancestor holds the lock too."""
+        self._taken = taken
+        self._grip: Grip | None = grip
         self._record = record
-        descendants.announce(lock.path)
+        self._announced = False
+
+    def announce(self) -> None:
+        """Let all processes that are started from now on know of it."""
+        descendants.announce(self.lock.path)
+        self._announced = True
+        if self._record:
+            self._record.change(announced=True)
+
+    def share(self) -> bool:
+        """Let others share what was exclusive, without releasing it in between.
+
+        :return: whether that is possible here; otherwise it stays exclusive.
+        """
+        if self.mode is Mode.SHARED:
+            return True
+        if not (isinstance(self._grip, Flock) and self._grip.share()):
+            return False
+        self.mode = Mode.SHARED
+        if self._record:
+            self._record.change(mode=self.mode.value)
+        return True
+
+    def rewrites_nothing(self) -> None:
+        """Let those that are alike share it: see ``Lock.alike``."""
+        if self._record and self.lock.alike:
+            self._record.change(rewrites_nothing=self.lock.alike)
 
     def release(self) -> None:
         """Doing so twice is harmless."""
-        if self._release is None:
+        if self._grip is None:
             return
-        release, self._release = self._release, None
-        descendants.withdraw(self.lock.path)
+        grip, self._grip = self._grip, None
+        if self._announced:
+            descendants.withdraw(self.lock.path)
         if self._record:
+            self._record.remove()
+        if not self.is_within:
+            grip.release()
+            return
+        with suppress(OSError):
+            self._taken.records.rmdir()
+        if isinstance(grip, Flock):
+            grip.release_and_remove()
+        else:
+            grip.release()
             with suppress(OSError):
-                self._record.unlink()
-        release()
+                self._taken.path.unlink()
 
 
 def acquire(
@@ -120,12 +182,14 @@ def acquire(
     *,
     timeout: float | None,
     report: WaitReport | None = None,
+    timeout_source: str = "",
 ) -> tuple[HeldLock, float]:
     """Take a lock, waiting for it if need be.
 
     :param command: what the holder does, for those who wait for it.
     :param timeout: seconds to wait at most; ``None`` without limit, 0 not at all.
     :param report: told once a second whom we wait for, after the first second.
+    :param timeout_source: where the timeout was set, in words.
     :return: the held lock and the seconds that were waited, 0 if it was free.
     :raises LockTimeoutError: naming the holder and how to wait longer.
     :raises LockUnavailableError: if the lock file cannot be created or locked.
@@ -135,9 +199,13 @@ def acquire(
     while True:
         if held := attempt.once(deadline.is_over):
             return held, deadline.waited
+        if attempt.joins_ancestor():
+            continue
+        if attempt.may_share and (held := try_acquire(lock, Mode.SHARED, command)):
+            return held, deadline.waited
         if deadline.is_over():
             raise LockTimeoutError(
-                _timeout_message(attempt, deadline.waited, timeout or 0)
+                _timeout_message(attempt, deadline.waited, timeout or 0, timeout_source)
             )
         time.sleep(POLL_INTERVAL)
 
@@ -180,7 +248,7 @@ class Deadline:
     def __init__(
         self, attempt: Attempt, timeout: float | None, report: WaitReport | None
     ) -> None:
-        self._lock = attempt.lock
+        self._attempt = attempt
         self._timeout = timeout
         self._report = report
         self._start = time.monotonic()
@@ -195,8 +263,8 @@ class Deadline:
             return True
         if self._report and self.waited >= self._next_report:
             self._next_report += 1
-            found = holders(self._lock.records)
-            self._report(self._lock, found, self.waited, self._timeout)
+            lock = self._attempt.lock
+            self._report(lock, holders(lock.records), self.waited, self._timeout)
         return False
 
 
@@ -211,8 +279,9 @@ class Attempt:
         self._wanted = lock
         self._mode = mode
         self._command = command
+        self._looked_for_ancestor = False
         path = descendants.path_for_descendant(lock.path)
-        self.lock = Lock(path, lock.guards, lock.recorded_in, lock.backend)
+        self.lock = lock if path == lock.path else lock.within(path)
         self.backend = self._choose()
         self._try = self._prepare()
 
@@ -222,25 +291,49 @@ class Attempt:
         :param gives_up: called now and then where a try takes longer than a moment.
         """
         try:
-            release = self._attempt(gives_up)
+            grip = self._attempt(gives_up)
         except LockUnavailableError as error:
             other = self._choose(error.errno)
             if other is self.backend:
                 raise
             self.backend = other
             self._try = self._prepare()
-            release = self._attempt(gives_up)
-        if release is None:
+            grip = self._attempt(gives_up)
+        if grip is None:
             return None
         record = write_record(
             self.lock.records,
             self._command,
             self._mode.value,
             alone=self._mode is Mode.EXCLUSIVE,
+            stays_on_host=self.backend is Backend.SOFT,
         )
-        if self.lock.path != self._wanted.path:
-            release = self._and_remove(release)
-        return HeldLock(self._wanted, self._mode, release, record)
+        return HeldLock(self._wanted, self.lock, self._mode, grip, record)
+
+    @property
+    def may_share(self) -> bool:
+        """Whether all who hold it are known to rewrite nothing: see ``Lock.alike``."""
+        alike = self._wanted.alike
+        if not alike or self._mode is Mode.SHARED:
+            return False
+        found = holders(self.lock.records)
+        return bool(found) and all(one.rewrites_nothing == alike for one in found)
+
+    def joins_ancestor(self) -> bool:
+        """Whether it turned out that an ancestor has the lock; then try again.
+
+        The environment may have been emptied on the way here (``env -i``, sudo), and with
+        it the variable that names what ancestors hold.
+        """
+        if self._looked_for_ancestor or self.lock is not self._wanted:
+            return False
+        self._looked_for_ancestor = True
+        pid = ancestor_among(holders(self.lock.records))
+        if pid is None:
+            return False
+        self.lock = self._wanted.within(descendants.path_within(self.lock.path, pid))
+        self._try = self._prepare()
+        return True
 
     def would_succeed(self, gives_up: Callable[[], bool]) -> bool:
         """Try it without leaving anything behind; what is taken is released at once."""
@@ -248,10 +341,10 @@ class Attempt:
             return True  # an ancestor has it
         if self.backend is Backend.NATIVE and HAS_FLOCK:
             return not is_flocked(self.lock.path)
-        release = self._attempt(gives_up)
-        if release:
-            release()
-        return release is not None
+        grip = self._attempt(gives_up)
+        if grip:
+            grip.release()
+        return grip is not None
 
     def _choose(self, error: int = 0) -> Backend:
         """:param error: what the system answered to the first choice."""
@@ -265,11 +358,12 @@ class Attempt:
             from poetry_plugin_safe_install.locks.soft import SoftAttempt
 
             return SoftAttempt(path).once
-        if self._mode is Mode.SHARED and HAS_FLOCK:
-            return lambda _: try_flock(path, shared=True)
-        return lambda _: _try_exclusive(path)
+        if HAS_FLOCK:
+            shared = self._mode is Mode.SHARED
+            return lambda _: try_flock(path, shared=shared)
+        return lambda _: _try_file_lock(path)
 
-    def _attempt(self, gives_up: Callable[[], bool]) -> Callable[[], None] | None:
+    def _attempt(self, gives_up: Callable[[], bool]) -> Grip | None:
         try:
             return self._try(gives_up)
         except (OSError, NotImplementedError) as error:
@@ -280,50 +374,39 @@ class Attempt:
                 getattr(error, "errno", errno.ENOSYS),  # filelock's NotImplementedError
             ) from error
 
-    def _and_remove(self, release: Callable[[], None]) -> Callable[[], None]:
-        def remove() -> None:
-            with suppress(OSError):
-                self.lock.records.rmdir()
-            with suppress(OSError):
-                self.lock.path.unlink()
-            release()
 
-        return remove
-
-
-def _try_exclusive(path: Path) -> Callable[[], None] | None:
+def _try_file_lock(path: Path) -> Grip | None:
     from filelock import FileLock
     from filelock import Timeout
 
-    fd, writable = open_lock_file(path)
+    fd, _ = open_lock_file(path)
     os.close(fd)
-    if not writable:
-        return try_flock(path, shared=False)
-    try:
-        # Newer ones fall back to markers by themselves, which nobody else would know of.
-        lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # type: ignore[call-arg,unused-ignore]
-    except TypeError:
-        lock = FileLock(path, thread_local=False)
+    lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return None
-    return lock.release
+    return lock
 
 
-def _timeout_message(attempt: Attempt, waited: float, timeout: float) -> str:
+def _timeout_message(
+    attempt: Attempt, waited: float, timeout: float, source: str = ""
+) -> str:
     lock = attempt.lock
     who = "\n".join(f"  - {holder}" for holder in holders(lock.records))
     held = f"It is held by\n{who}\n" if who else "Its holder left no record.\n"
     gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
     if timeout == 0:
         gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
+    wish, to = "set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to", "to "
+    if source.startswith("option"):
+        wish, to = "give --lock-timeout", ""
     gone = ""
     if attempt.backend is Backend.SOFT:
         marker = f"{lock.path}.soft*"
         gone = f"\nIf the host that holds it is gone permanently, remove {marker}."
     return (
         f"{gave_up}\n{held}"
-        "To wait longer, set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to a number of seconds or"
-        f" to none (no limit); or end that command and try again.{gone}"
+        f"To wait longer, {wish} a number of seconds or"
+        f" {to}none (no limit); or end that command and try again.{gone}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import acquire
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from poetry_plugin_safe_install.locks.lock import wait_until_free
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.locks.lock import HeldLock
-    from poetry_plugin_safe_install.locks.lock import Mode
     from poetry_plugin_safe_install.locks.lock import WaitReport
     from poetry_plugin_safe_install.store import Store
+
+    LocksOf = Callable[[str], Iterable[Lock]]
 
     Step = tuple[str, str, Mode | None]
     """When (a moment of the command), which resource, and how it is held from then on;
@@ -37,7 +39,8 @@ def project_lock(store: Store, project: Path, backend: str) -> Lock:
     :param project: the directory of pyproject.toml.
     :param backend: the setting ``lock-backend``.
     """
-    return Lock(store.project_lock, f"the project {project}", store.path, backend)
+    guards = f"the project {project}"
+    return Lock(store.project_lock, guards, store.locks, backend, store.records)
 
 
 class Session:
@@ -49,17 +52,20 @@ class Session:
         command: str,
         timeout: float | None,
         waited: Callable[[float, str], None],
+        timeout_source: str = "",
     ) -> None:
         """
         :param command: the command as the user typed it, for those who wait for it.
         :param timeout: seconds to wait for a lock at most; ``None`` without limit.
         :param waited: told of each wait: the seconds, and who held the lock.
+        :param timeout_source: where the timeout was set, in words.
         """
         self._io = io
         self._command = command
         self._timeout = timeout
         self._waited = waited
-        self._held: dict[str, HeldLock] = {}
+        self._timeout_source = timeout_source
+        self._held: dict[str, list[HeldLock]] = {}
         self._modes: dict[str, Mode] = {}
         """How each resource is held, also where its lock cannot be taken."""
 
@@ -69,14 +75,13 @@ class Session:
 
     def is_locked(self, resource: str) -> bool:
         """Whether the lock is really held."""
-        return resource in self._held
+        return bool(self._held.get(resource))
 
-    def walk(
-        self, steps: Iterable[Step], moment: str, lock_of: Callable[[str], Lock]
-    ) -> bool:
+    def walk(self, steps: Iterable[Step], moment: str, locks_of: LocksOf) -> bool:
         """Take the steps of a lock plan that belong to a moment of the command.
 
-        :param lock_of: the lock that guards a resource, once it is needed.
+        :param locks_of: the locks that guard a resource, once it is needed, in the order
+            in which everybody takes them.
         :return: whether a lock was taken, so that what it guards may have changed.
         :raises LockTimeoutError: naming the holder and how to wait longer.
         """
@@ -84,11 +89,35 @@ class Session:
         for when, resource, mode in steps:
             if when != moment or mode is self.mode(resource):
                 continue
+            if mode is Mode.SHARED and self.mode(resource) is Mode.EXCLUSIVE:
+                self._share(resource)
+                continue
             self.release(resource)
             if mode is not None:
-                self._take(resource, lock_of, mode)
+                self._take(resource, locks_of, mode)
                 taken = True
         return taken
+
+    def rewrites_nothing(self, resource: str, path: Path) -> None:
+        """Let those that are alike share this lock, and release the others of a resource.
+
+        :param path: of the lock that is kept.
+        """
+        held = self._held.get(resource, [])
+        for one in [one for one in held if one.lock.path != path]:
+            one.release()
+            held.remove(one)
+        for one in held:
+            one.rewrites_nothing()
+
+    def _share(self, resource: str) -> None:
+        """Let others share it, if that can be done without releasing it."""
+        if all(held.share() for held in self._held.get(resource, ())):
+            self._modes[resource] = Mode.SHARED
+
+    def is_within(self, resource: str) -> bool:
+        """Whether an ancestor of this command holds the lock too."""
+        return any(held.is_within for held in self._held.get(resource, ()))
 
     def try_now(self, lock: Lock, mode: Mode) -> HeldLock | None:
         """A lock beside the plan, if it is free this moment; the caller releases it.
@@ -161,14 +190,26 @@ class Session:
     def wait_for(self, lock: Lock, mode: Mode, report: WaitReport) -> HeldLock:
         """Take a lock from any thread, with a report of the caller's.
 
+        Nobody is told of it: a process that another thread starts must not take it for
+        its own.
+
         :raises LockUnavailableError: if it cannot be taken here at all.
         """
-        timeout = self._timeout
-        return acquire(lock, mode, self._command, timeout=timeout, report=report)[0]
+        held, waited = acquire(
+            lock,
+            mode,
+            self._command,
+            timeout=self._timeout,
+            report=report,
+            timeout_source=self._timeout_source,
+        )
+        if waited:
+            self._waited(waited, getattr(report, "waited_for", ""))
+        return held
 
     def release(self, resource: str) -> None:
         self._modes.pop(resource, None)
-        if held := self._held.pop(resource, None):
+        for held in reversed(self._held.pop(resource, [])):
             held.release()
 
     def release_all(self) -> None:
@@ -176,15 +217,20 @@ class Session:
         for resource in reversed([*self._modes]):
             self.release(resource)
 
-    def _take(self, resource: str, lock_of: Callable[[str], Lock], mode: Mode) -> None:
+    def _take(self, resource: str, locks_of: LocksOf, mode: Mode) -> None:
+        held = self._held.setdefault(resource, [])
+        self._modes[resource] = mode
         try:
-            self._held[resource] = self._acquire(lock_of(resource), mode)
+            for lock in locks_of(resource):
+                held.append(self._acquire(lock, mode))
+            if held and all(one.mode is Mode.SHARED for one in held):
+                self._modes[resource] = Mode.SHARED
         except (OSError, LockUnavailableError) as error:
             self._warn(error)
-        self._modes[resource] = mode
 
     def _acquire(self, lock: Lock, mode: Mode) -> HeldLock:
         if held := try_acquire(lock, mode, self._command):
+            held.announce()
             return held
         from poetry_plugin_safe_install.locks.waiting import waiting
 
@@ -195,8 +241,10 @@ class Session:
                 self._command,
                 timeout=self._timeout,
                 report=message,
+                timeout_source=self._timeout_source,
             )
         self._waited(waited, message.waited_for)
+        held.announce()
         return held
 
     def _warn(self, error: Exception) -> None:

@@ -43,7 +43,7 @@ class SoftAttempt:
         self._lock = soft_lock(path)
         self._marker = StaleMarker(self._lock)
 
-    def once(self, gives_up: Callable[[], bool]) -> Callable[[], None] | None:
+    def once(self, gives_up: Callable[[], bool]) -> Any:
         """Try until the caller gives up, so that the holder's heartbeat is seen or missed.
 
         :return: what releases the lock; ``None`` if somebody else has it.
@@ -58,8 +58,7 @@ class SoftAttempt:
             self._lock.acquire(poll_interval=POLL_INTERVAL, cancel_check=look)
         except Timeout:
             return None
-        release: Callable[[], None] = self._lock.release
-        return release
+        return self._lock
 
 
 def soft_lock(path: Path) -> Any:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import Lock
 
+PATIENCE = 30.0
+"""Seconds after which a command says even with ``-q`` that it waits."""
+
 REPEAT = 10.0
 """Seconds between two lines where the output is no terminal."""
 
@@ -45,7 +48,10 @@ class WaitMessage:
         waited: float,
         timeout: float | None,
     ) -> None:
-        self.waited_for = _in_short(holders)
+        self.waited_for = in_short(holders)
+        if self._io.error_output.is_quiet():
+            self._break_silence(waiting_text(lock, holders, waited, timeout), waited)
+            return
         if not self._columns and waited < self._next:
             return
         self._next = int(waited) + REPEAT
@@ -59,6 +65,14 @@ class WaitMessage:
         """The wait is over, one way or the other."""
         if self._rows:
             self._replace("")
+
+    def _break_silence(self, text: str, waited: float) -> None:
+        """Once, so that a job that asked for silence does not look as if it hung."""
+        if waited >= PATIENCE > self._next:
+            from cleo.io.outputs.output import Verbosity
+
+            self._next = PATIENCE
+            self._io.write_error_line(_escape(text), verbosity=Verbosity.QUIET)
 
     def _replace(self, text: str) -> None:
         """Write over the rows that the text before took."""
@@ -102,7 +116,7 @@ def waiting_text(
     )
 
 
-def _in_short(holders: list[HolderRecord]) -> str:
+def in_short(holders: list[HolderRecord]) -> str:
     if not holders:
         return "another command"
     return f"`{holders[0].command}` (pid {holders[0].pid} on {holders[0].host})"

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+def entries_of(directory: Path) -> set[str]:
+    """A directory as ``sys.path`` has it, which may be by another name.
+
+    :param directory: its real path.
+    """
+    real = str(directory)
+    return {
+        entry
+        for entry in sys.path
+        if entry.endswith(directory.name) and os.path.realpath(entry) == real
+    }
+
+
 class Imports:
     """``sys.path`` and ``sys.modules``, and how they were before."""
 
@@ -44,14 +57,14 @@ class Imports:
 
         :return: whether anything could have been.
         """
-        path = str(directory)
-        entries = [*enumerate(sys.path)]
-        dropped = [(index, entry) for index, entry in entries if entry == path]
-        if not dropped:
+        found = entries_of(directory)
+        if not found:
             return False
-        self._dropped += dropped
-        sys.path[:] = [entry for entry in sys.path if entry != path]
-        self.forget(lambda name, file: directory in file.parents)
+        entries = [*enumerate(sys.path)]
+        self._dropped += [(index, entry) for index, entry in entries if entry in found]
+        sys.path[:] = [entry for entry in sys.path if entry not in found]
+        places = {Path(entry) for entry in found}
+        self.forget(lambda name, file: not places.isdisjoint(file.parents))
         invalidate_caches()
         return True
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
 from poetry_plugin_safe_install.project_plugins.imports import Imports
+from poetry_plugin_safe_install.project_plugins.imports import entries_of
 from poetry_plugin_safe_install.project_plugins.sets import PluginSet
 from poetry_plugin_safe_install.project_plugins.sets import PluginSets
 from poetry_plugin_safe_install.project_plugins.sets import installed_names
@@ -76,11 +79,16 @@ class ProjectPlugins:
             made = True
             self.sets.remove(self.sets.unused(time.time()))
         if self._must_retire(requires):
+            self._retire(requires)
+        return made
+
+    def _retire(self, requires: dict[str, Any]) -> None:
+        """Where it cannot be written it stays; this command does not load from it."""
+        with suppress(OSError):
             if self._cache.state(time.time()) is CacheState.DUE:
                 self._cache.remove(self.sets.staging)
             else:
                 self._cache.retire(keep=self._kept(requires))
-        return made
 
     def load(self, requires: dict[str, Any]) -> bool:
         """Put a set in the place of what Poetry found, and load all plugins again.
@@ -126,18 +134,19 @@ class ProjectPlugins:
 
     def _paths_of_poetry(self) -> list[str]:
         """``sys.path`` without what the project itself adds to it."""
-        of_project = (self._cache.path, self.sets.all_interpreters)
+        stock = entries_of(self._cache.path)
         return [
             path
             for path in sys.path
-            if not any(Path(path).is_relative_to(place) for place in of_project)
+            if path not in stock
+            and not Path(path).is_relative_to(self.sets.all_interpreters)
         ]
 
     def _kept(self, requires: dict[str, Any]) -> str:
         from packaging.utils import canonicalize_name
 
         names = {canonicalize_name(name) for name in requires}
-        lives_here = self._cache.path in Path(__file__).parents
+        lives_here = self._cache.path in Path(os.path.realpath(__file__)).parents
         wanted = lives_here and DISTRIBUTION in names
         return DISTRIBUTION if wanted else ""
 

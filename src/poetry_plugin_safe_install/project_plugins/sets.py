@@ -202,6 +202,10 @@ class PluginSets:
             self.sweep()
         return PluginSet(target)
 
+    def stage_apart(self) -> None:
+        """Make sets where an ancestor of this command, which may make one too, does not."""
+        self.staging = self.staging / f"within-{os.getpid()}"
+
     def sweep(self) -> None:
         """Remove what is staged. The caller holds the project exclusively.
 

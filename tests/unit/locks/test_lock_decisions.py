@@ -6,6 +6,7 @@ import errno
 import itertools
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
@@ -13,21 +14,35 @@ import pytest
 from poetry_plugin_safe_install.locks.backend import Backend
 from poetry_plugin_safe_install.locks.backend import decide
 from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.needs import BACKEND_STARTS
 from poetry_plugin_safe_install.needs import BUILD
 from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
 from poetry_plugin_safe_install.needs import Facts
 from poetry_plugin_safe_install.needs import Need
-from poetry_plugin_safe_install.needs import Row
 from poetry_plugin_safe_install.needs import lock_plan
+from poetry_plugin_safe_install.needs import mode_from_here
 from poetry_plugin_safe_install.needs import mode_while_activating
 from poetry_plugin_safe_install.needs import mode_while_running
 from poetry_plugin_safe_install.needs import row_of
 
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 EXCLUSIVE, SHARED = Mode.EXCLUSIVE, Mode.SHARED
 
-COMMANDS = ("install", "add", "lock", "env use", "source add", "build", "run", "show")
+COMMANDS = (
+    "install",
+    "add",
+    "lock",
+    "env use",
+    "source add",
+    "build",
+    "run",
+    "show",
+    "about",
+)
 """A command for each row of the table."""
 
 
@@ -83,7 +98,11 @@ def test_what_a_command_needs(words: str, need: Need) -> None:
         (Need.INSTALL, "command", False, False, EXCLUSIVE),
         (Need.BUILD, "auto", True, False, EXCLUSIVE),
         (Need.BUILD, "auto", False, False, SHARED),
-        (Need.PLUGINS, "command", True, True, None),
+        (Need.PLUGINS, "auto", True, True, SHARED),
+        (Need.PLUGINS, "auto", False, True, None),
+        (Need.PLUGINS, "phase", True, True, None),
+        (Need.NOTHING, "auto", True, False, SHARED),
+        (Need.NOTHING, "auto", False, False, None),
     ],
 )
 def test_mode_while_activating(
@@ -105,13 +124,37 @@ def test_mode_while_activating(
         (Need.BUILD, "auto", True, EXCLUSIVE),
         (Need.WRITE, "phase", False, EXCLUSIVE),
         (Need.RUN, "auto", True, SHARED),
-        (Need.PLUGINS, "auto", True, None),
+        (Need.PLUGINS, "auto", True, EXCLUSIVE),
+        (Need.PLUGINS, "auto", False, None),
+        (Need.PLUGINS, "phase", True, None),
+        (Need.NOTHING, "command", True, EXCLUSIVE),
     ],
 )
 def test_mode_while_running(
     need: Need, scope: str, rewriters: bool, mode: Mode | None
 ) -> None:
     assert mode_while_running(need, scope, rewriters=rewriters) is mode
+
+
+@pytest.mark.parametrize(
+    ("need", "scope", "mode", "rewritten", "expected"),
+    [
+        (Need.INSTALL, "auto", EXCLUSIVE, False, SHARED),
+        (Need.INSTALL, "auto", EXCLUSIVE, True, EXCLUSIVE),
+        (Need.INSTALL, "command", EXCLUSIVE, False, EXCLUSIVE),
+        (Need.INSTALL, "phase", SHARED, False, SHARED),
+        (Need.BUILD, "auto", EXCLUSIVE, False, SHARED),
+        (Need.WRITE, "auto", EXCLUSIVE, False, EXCLUSIVE),
+        (Need.PLUGINS, "auto", EXCLUSIVE, False, None),
+        (Need.PLUGINS, "auto", EXCLUSIVE, True, EXCLUSIVE),
+        (Need.NOTHING, "auto", None, False, None),
+        (Need.RUN, "auto", SHARED, True, None),
+    ],
+)
+def test_mode_once_all_listeners_were_called(
+    need: Need, scope: str, mode: Mode | None, rewritten: bool, expected: Mode | None
+) -> None:
+    assert mode_from_here(need, scope, mode, rewritten=rewritten) is expected
 
 
 @pytest.mark.parametrize(
@@ -145,6 +188,20 @@ def test_mode_while_running(
         ),
         ({"setting": "auto", "mount_type": "fuse.sshfs"}, Backend.SOFT),
         ({"setting": "auto", "mount_type": "9p"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "virtiofs"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "fakeowner"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "fuse.rclone"}, Backend.SOFT),
+        ({"setting": "auto", "mount_type": "prl_fs"}, Backend.SOFT),
+        *(
+            ({"setting": "auto", "mount_type": kind, "mount_options": on}, backend)
+            for kind, on, backend in (
+                ("cifs", "rw,nobrl", Backend.SOFT),
+                ("cifs", "rw,vers=3.0", Backend.NATIVE),
+                ("lustre", "rw,localflock", Backend.SOFT),
+                ("lustre", "rw,flock", Backend.NATIVE),
+                ("afs", "rw,flock=local", Backend.SOFT),
+            )
+        ),
         ({"setting": "auto", "mount_type": "vboxsf"}, Backend.SOFT),
         ({"setting": "auto", "recorded": "soft", "mount_type": "ext4"}, Backend.SOFT),
         (
@@ -179,37 +236,56 @@ Step = tuple[str, Mode | None]
 """Which lock a command wants next, and how; ``None`` releases it."""
 
 TREES = ("build of a", "build of b")
-RESOURCES = (PROJECT, ENVIRONMENT, *TREES)
+PATH_DEPENDENCY = "project of a path dependency"
+RESOURCES = (PROJECT, PATH_DEPENDENCY, ENVIRONMENT, *TREES)
 
 
-def program(row: Row, scope: str, facts: Facts) -> tuple[Step, ...]:
-    """The plan of one command, which builds in two source trees if it builds at all."""
-    plan = lock_plan(row, scope, facts)
-    steps: list[Step] = []
-    for _, resource, mode in plan:
-        if resource != BUILD:
-            steps.append((resource, mode))
-    at = next((i for i, step in enumerate(plan) if step[1] == BUILD), len(steps))
+def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
+    """The plan of one command, which builds in two source trees if it builds at all.
+
+    :param path_dependency: it has one, which is locked whenever the project is.
+    """
+    projects = (PROJECT, PATH_DEPENDENCY) if path_dependency else (PROJECT,)
     backend = [mode for _, resource, mode in plan if resource == BUILD]
     builds = [(tree, mode) for tree in TREES for mode in backend]
-    return (*steps[:at], *builds, *steps[at:])
+    steps: list[Step] = []
+    for moment, resource, mode in plan:
+        if moment == BACKEND_STARTS:
+            steps += builds
+        elif resource != BUILD:
+            places = projects if resource == PROJECT else (resource,)
+            steps += [(place, mode) for place in places]
+    return tuple(_without_idle(steps))
 
 
-def every_plan() -> set[tuple[Step, ...]]:
+def _without_idle(steps: list[Step]) -> Iterator[Step]:
+    held: dict[str, Mode | None] = {}
+    for lock, mode in steps:
+        if held.get(lock) is not mode:
+            held[lock] = mode
+            yield lock, mode
+
+
+def every_plan(*, path_dependency: bool) -> set[tuple[Step, ...]]:
     return {
         program(
-            row,
-            scope,
-            Facts(
-                others=others,
-                must_publish=publish,
-                rewriters=others,
-                must_create=create,
+            lock_plan(
+                row,
+                scope,
+                Facts(
+                    others=others,
+                    must_publish=publish,
+                    rewriters=others,
+                    rewritten=rewritten,
+                    must_create=create,
+                ),
             ),
+            path_dependency=path_dependency and others,
         )
         for row in {row_of(words.split()) for words in COMMANDS}
         for scope in ("auto", "command", "phase")
         for others, publish, create in itertools.product((True, False), repeat=3)
+        for rewritten in {False, others}
     }
 
 
@@ -281,13 +357,14 @@ def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
 
 @pytest.mark.parametrize("commands", [2, 3])
 def test_model_nobody_waits_indefinitely_and_writers_are_alone(commands: int) -> None:
-    plans = sorted(every_plan(), key=repr)
+    plans = sorted(every_plan(path_dependency=commands == 2), key=repr)
     for programs in itertools.combinations_with_replacement(plans, commands):
         assert not explore(programs, kill=commands == 2), programs
 
 
 def test_run_holds_nothing_else_while_it_waits_for_the_environment() -> None:
-    steps = program(row_of(["run"]), "auto", Facts())
+    plan = lock_plan(row_of(["run"]), "auto", Facts())
+    steps = program(plan, path_dependency=False)
     at = steps.index((ENVIRONMENT, SHARED))
     assert (PROJECT, None) in steps[:at]
     assert steps[at + 1] == (ENVIRONMENT, None)
@@ -302,7 +379,7 @@ def test_model_sees_what_is_wrong() -> None:
 
 
 def test_every_plan_releases_what_it_takes() -> None:
-    for steps in every_plan():
+    for steps in every_plan(path_dependency=True):
         held: dict[str, Mode] = {}
         for lock, mode in steps:
             if mode is None:

@@ -1,0 +1,177 @@
+"""The files that a plugin of Poetry's may rewrite: the project's, and those of the path
+dependencies, which poetry-dynamic-versioning rewrites too (1.10,
+``_patch_dependency_versions``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.compat.command_line import parse_toml
+from poetry_plugin_safe_install.locks.session import project_lock
+from poetry_plugin_safe_install.store import find_store
+from poetry_plugin_safe_install.store import make_store
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.locks.lock import Lock
+    from poetry_plugin_safe_install.store import Store
+
+NAMES = ("pyproject.toml", "poetry.lock")
+
+
+class ProjectFiles:
+    """Those of one command: their locks, and whether they were rewritten."""
+
+    def __init__(self, io: IO, pyproject: Path, store: Store, backend: str) -> None:
+        """
+        :param pyproject: with its real directory.
+        :param backend: the setting ``lock-backend``.
+        """
+        self._io = io
+        self._pyproject = pyproject
+        self._store = store
+        self._backend = backend
+        self._locked = [pyproject.parent]
+        self._before = fingerprint(pyproject.parent)
+
+    def locks(self, *, others: bool, alike: str = "") -> list[Lock]:
+        """The locks of all that may be rewritten, in the order that all commands keep.
+
+        :param others: whether there are other plugins.
+        :param alike: see ``Lock.alike``.
+        """
+        root = self._pyproject.parent
+        self._locked = with_path_dependencies(self._pyproject) if others else [root]
+        found = [
+            project_lock(self._store_of(directory), directory, self._backend)
+            for directory in self._locked
+        ]
+        for lock in found:
+            lock.alike = alike
+        return found
+
+    def _store_of(self, directory: Path) -> Store:
+        if directory != self._pyproject.parent:
+            from poetry_plugin_safe_install.compat.config import cache_directory
+
+            store = find_store(directory, cache_directory)
+            make_store(store)
+            return store
+        if not (self._store.path.is_dir() and self._store.locks.is_dir()):
+            make_store(self._store)
+            self._announce_store()
+        return self._store
+
+    def _announce_store(self) -> None:
+        store, io = self._store, self._io
+        what = "locks and plugin sets" if store.locks == store.path else "plugin sets"
+        if store.is_mistake or (store.why_elsewhere and io.is_verbose()):
+            io.write_error_line(
+                f"<warning>{store.why_elsewhere}: {what} of this project"
+                f" are kept in {store.path}.</warning>"
+            )
+
+    @property
+    def are_others_now(self) -> bool:
+        """Whether there are other path dependencies than those that were locked."""
+        is_alone = len(self._locked) == 1
+        return not is_alone and with_path_dependencies(self._pyproject) != self._locked
+
+    def alike(self, command: str) -> str:
+        """The same for all commands whose plugins do the same to this project."""
+        seen = fingerprint(self._pyproject.parent)
+        return f"{command} {os.path.realpath(sys.prefix)} {seen[0]}"
+
+    def remember(self) -> None:
+        """Nobody else rewrites them from now on."""
+        self._before = fingerprint(self._pyproject.parent)
+
+    @property
+    def were_rewritten(self) -> bool:
+        return fingerprint(self._pyproject.parent) != self._before
+
+
+def fingerprint(project: Path) -> list[object]:
+    """What is compared to tell whether the files of a project were rewritten.
+
+    :param project: the directory of pyproject.toml.
+    """
+    found: list[object] = []
+    for name in NAMES:
+        try:
+            about = os.stat(project / name)
+            found.append((about.st_ino, about.st_size, about.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def with_path_dependencies(pyproject: Path) -> list[Path]:
+    """The directory of a project and those of all path dependencies, nearest or not.
+
+    :param pyproject: with its real directory.
+    :return: real directories, in the order in which everybody locks them. Those that
+        cannot be written to are left out: nobody rewrites anything there.
+    """
+    found = {pyproject.parent}
+    left = [pyproject]
+    while left:
+        for directory in _path_dependencies(left.pop()):
+            file = directory / "pyproject.toml"
+            if directory in found or not os.access(directory, os.W_OK | os.X_OK):
+                continue
+            if file.is_file():
+                found.add(directory)
+                left.append(file)
+    return sorted(found)
+
+
+def _path_dependencies(pyproject: Path) -> Iterator[Path]:
+    try:
+        content = parse_toml(pyproject.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    project, tool = content.get("project", {}), content.get("tool", {})
+    poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}
+    for named in (
+        *_paths(poetry),
+        *_urls(project),
+        *_urls(content.get("dependency-groups")),
+    ):
+        directory = Path(os.path.realpath(pyproject.parent / named))
+        if directory.is_dir():
+            yield directory
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """``{path = "../lib"}``, wherever it is."""
+    if isinstance(value, dict):
+        path = value.get("path")
+        if isinstance(path, str):
+            yield path
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list)):
+        for part in parts:
+            yield from _paths(part)
+
+
+def _urls(value: Any) -> Iterator[str]:
+    """``"lib @ file:///srv/lib"``, wherever it is."""
+    if isinstance(value, str) and "@" in value and "file:" in value:
+        from urllib.parse import unquote
+        from urllib.parse import urlsplit
+
+        url = value.partition("@")[2].partition(";")[0].strip()
+        yield unquote(urlsplit(url).path)
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _urls(part)

@@ -1,0 +1,161 @@
+"""One project, one lock: however a command has come to it."""
+
+from __future__ import annotations
+
+import os
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.pausing import Pause
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
+SOLVING = "poetry.puzzle.solver:Solver.solve:before"
+
+
+def spellings(path: Path, link: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
+    """Where a command runs, and its first options, to work on the project at a path."""
+    return {
+        "here": (path, ()),
+        "-C relative": (path.parent, ("-C", path.name)),
+        "-P relative": (path.parent, ("-P", path.name)),
+        "link": (link, ()),
+        "-C link": (path.parent, ("-C", str(link))),
+    }
+
+
+def with_build_script(project: Project, *lines: str) -> None:
+    """Have the root package's build script do something, once."""
+    text = project.pyproject.read_text()
+    marker = project.path / "nested-done"
+    script = [
+        "import os, subprocess",
+        f"if not os.path.exists({str(marker)!r}):",
+        f"    open({str(marker)!r}, 'w').close()",
+        *(f"    {line}" for line in lines),
+    ]
+    (project.path / "build.py").write_text("\n".join(script) + "\n")
+    build = '[tool.poetry.build]\nscript = "build.py"\n\n[[tool.poetry.source]]'
+    project.pyproject.write_text(text.replace("[[tool.poetry.source]]", build))
+
+
+def run_line(
+    cwd: Path, home: PoetryHome, *arguments: str, around: tuple[str, ...] = ()
+) -> str:
+    command = [*around, str(home.executable), *arguments]
+    return f"subprocess.run({command!r}, cwd={str(cwd)!r}, check=True, timeout=100)"
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        ("-C relative", "here"),
+        ("-P relative", "link"),
+        ("link", "here"),
+        ("here", "-C link"),
+        ("-C link", "-C relative"),
+    ],
+)
+def test_nested_command_knows_its_ancestor_in_every_spelling(
+    outer: str,
+    inner: str,
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    project = new_project()
+    link = tmp_path / "link"
+    link.symlink_to(project.path)
+    ways = spellings(project.path, link)
+    cwd, options = ways[inner]
+    with_build_script(project, run_line(cwd, home, *options, "lock"))
+    project.poetry(home, "lock").succeeded()
+
+    cwd, options = ways[outer]
+    limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "10"}
+    result = type(project)(cwd, project.environ).poetry(
+        home, *options, "install", venv=new_venv("environment"), environ=limit
+    )
+
+    result.succeeded()
+    assert "Waiting" not in result.out
+    assert (project.path / "nested-done").exists()
+    assert not list(project.path.rglob("*.within-*"))
+
+
+def test_two_projects_with_one_relative_name_are_two(
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """A build script works on a project that somebody else holds: it does not go on."""
+    first, second = new_project("a/sub"), new_project("b/sub")
+    second.poetry(home, "lock").succeeded()
+    line = run_line(second.path.parent, home, "-C", "sub", "lock", "--regenerate")
+    with_build_script(first, line)
+    first.poetry(home, "lock").succeeded()
+    with Pause(SOLVING) as pause:
+        holder = second.start(home, "lock", "--regenerate", environ=pause.environment)
+        arrival = pause.arrival()
+        outer = type(first)(first.path.parent, first.environ)
+        result = outer.poetry(
+            home,
+            "-C",
+            "sub",
+            "install",
+            venv=new_venv("environment"),
+            environ={"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "1"},
+        )
+        arrival.let_go()
+        holder.result().succeeded()
+    result.failed(f"Gave up waiting for the project {second.path}")
+
+
+def test_the_lock_stays_whatever_else_differs(
+    new_project: Callable[..., Project], home: PoetryHome, tmp_path: Path
+) -> None:
+    """Another cache directory, a word in pyproject.toml, a .gitignore."""
+    project = new_project()
+    project.poetry(home, "lock").succeeded()
+    with Pause(SOLVING) as pause:
+        holder = project.start(home, "lock", "--regenerate", environ=pause.environment)
+        arrival = pause.arrival()
+        text = project.pyproject.read_text()
+        project.pyproject.write_text(f"{text}\n# see hatchling\n")
+        elsewhere = {"POETRY_CACHE_DIR": str(tmp_path / "other-cache")}
+        waiter = project.start(home, "lock", environ=elsewhere)
+        waiter.says(f"Waiting for the project {project.path}, held by")
+        project.pyproject.write_text(text)
+        arrival.let_go()
+        holder.result().succeeded()
+        waiter.result().succeeded()
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/bin/env"), reason="needs env(1)")
+def test_nested_command_with_an_empty_environment_finds_its_ancestor(
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    project = new_project()
+    kept = [f"{name}={value}" for name, value in project.environ.items()]
+    kept += ["POETRY_SAFE_INSTALL_LOCK_TIMEOUT=10", f"PATH={os.environ['PATH']}"]
+    around = ("/usr/bin/env", "-i", *kept)
+    with_build_script(
+        project, run_line(project.path, home, "lock", "--regenerate", around=around)
+    )
+    project.poetry(home, "lock").succeeded()
+    result = project.poetry(home, "install", venv=new_venv("environment"))
+    result.succeeded()
+    assert (project.path / "nested-done").exists()

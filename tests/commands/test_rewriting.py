@@ -1,0 +1,142 @@
+"""Plugins that rewrite the project for the length of a command, and those that do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.barriers import Barrier
+from tests.laboratory.environments import installed_version
+from tests.laboratory.pausing import Pause
+from tests.laboratory.plugins import rewriting_plugin
+from tests.laboratory.poetries import download
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+ENABLED = "[tool.rewriting]\nenable = true\n"
+INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
+LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
+
+
+@pytest.fixture
+def rewriting_home(home: PoetryHome, own_folder: Path, tmp_path: Path) -> PoetryHome:
+    """Poetry with this plugin and one that rewrites."""
+    home = home.clone(tmp_path / "rewriting-home")
+    home.pip_install(rewriting_plugin().wheel(own_folder))
+    return home
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("about",), ("config", "--list")], ids=" ".join
+)
+def test_any_command_beside_an_install(
+    command: tuple[str, ...],
+    new_project: Callable[..., Project],
+    plain_home: PoetryHome,
+    rewriting_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """F18: the plugin rewrites the project for any command, whatever it is called."""
+    project = new_project(tail=ENABLED)
+    project.poetry(plain_home, "lock").succeeded()
+    text = project.pyproject.read_text()
+    venv = new_venv("environment")
+    with Barrier("rewritten") as rewritten:
+        first = project.start(
+            rewriting_home, *command, venv=venv, environ=rewritten.environment
+        )
+        arrival = rewritten.arrival()
+        install = project.start(rewriting_home, "install", venv=venv)
+        install.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        first.result().succeeded()
+        install.result().succeeded()
+    assert installed_version(venv) == "9.9.9"
+
+    with Barrier("rewritten") as rewritten:
+        install = project.start(
+            rewriting_home, "install", venv=venv, environ=rewritten.environment
+        )
+        arrival = rewritten.arrival()
+        second = project.start(rewriting_home, *command, venv=venv)
+        second.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        install.result().succeeded()
+        second.result().succeeded()
+    assert project.pyproject.read_text() == text
+
+
+def test_services_that_share_a_path_dependency(
+    new_project: Callable[..., Project],
+    plain_home: PoetryHome,
+    rewriting_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """A plugin may rewrite the path dependency too: its project is locked as well."""
+    lib = new_project("lib", name="lib")
+    uses = {
+        "dependencies": ("lib",),
+        "tail": f'{ENABLED}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n',
+    }
+    first = new_project("first", name="first", **uses)
+    second = new_project("second", name="second", **uses)
+    for project in (first, second):
+        project.poetry(plain_home, "lock").succeeded()
+    with Barrier("rewritten") as rewritten:
+        holder = first.start(
+            rewriting_home,
+            "install",
+            venv=new_venv("first"),
+            environ=rewritten.environment,
+        )
+        arrival = rewritten.arrival()
+        for command in (("show",), ("lock",)):
+            limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "0"}
+            waiting = second.poetry(rewriting_home, *command, environ=limit)
+            waiting.failed(f"Did not wait for the project {lib.path}")
+        arrival.let_go()
+        holder.result().succeeded()
+    second.poetry(rewriting_home, "lock").succeeded()
+
+
+def test_plugin_that_listens_and_rewrites_nothing(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """With poetry-dotenv-plugin two installs are under way at once."""
+    LEAF.wheel(own_folder)
+    download(home.python, "poetry-dotenv-plugin", dependencies=True)
+    project = new_project(dependencies=("leaf",))
+    project.poetry(plain_home, "lock").succeeded()
+    home = home.clone(tmp_path / "dotenv-home")
+    home.pip_install("poetry-dotenv-plugin")
+    (project.path / ".env").write_text("FROM_DOTENV=yes\n")
+    with Pause(INSTALLING) as pause:
+        running = [
+            project.start(
+                home, "install", venv=new_venv(name), environ=pause.environment
+            )
+            for name in ("first", "second")
+        ]
+        arrivals = [pause.arrival(), pause.arrival()]
+        assert {arrival.pid for arrival in arrivals} == {c.pid for c in running}
+        for arrival in arrivals:
+            arrival.let_go()
+        for command in running:
+            command.result().succeeded()
+    shown = project.poetry(
+        home, "run", "printenv", "FROM_DOTENV", venv=new_venv("third")
+    )
+    assert "yes" in shown.succeeded().out
