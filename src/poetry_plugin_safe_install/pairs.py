@@ -14,26 +14,35 @@ from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.compat.files import FILES
 from poetry_plugin_safe_install.writes import replacing
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.store import Store
+
+
+def pair_writes(command: StartingCommand, pyproject: Path, store: Store) -> Pair:
+    """Have a command replace both files or neither. It holds the project exclusively."""
+    pair = Pair(pyproject, store)
+    FILES.undo()  # they are replaced one by one
+    command.patch(FILES, pair.replacing)
+    return pair
 
 
 class Pair:
     """The two files of one project."""
 
-    def __init__(self, project: Path, journal: Path) -> None:
-        """
-        :param project: the directory of pyproject.toml.
-        :param journal: where the old lock file is kept meanwhile.
-        """
-        self._lock = project / "poetry.lock"
-        self._pyproject = project / "pyproject.toml"
-        self._journal = journal
+    def __init__(self, pyproject: Path, store: Store) -> None:
+        self._lock = pyproject.with_name("poetry.lock")
+        self._pyproject = pyproject
+        self._journal = store.pair
 
     @contextmanager
     def replacing(self, path: Path) -> Iterator[Path]:
@@ -45,11 +54,13 @@ class Pair:
         if path == self._pyproject:
             self._end()
 
-    def put_back(self, say: Callable[[str], None]) -> None:
+    def put_back(self, io: IO) -> None:
         """Have the old lock file back, unless pyproject.toml fits the new one.
 
         The project's lock is held exclusively.
         """
+        if not self._journal.exists():
+            return
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
             before = told["before"]
@@ -58,7 +69,7 @@ class Pair:
                 told["pyproject"],
             ):
                 self._restore(None if before is None else before.encode("latin-1"))
-                say(
+                io.write_error_line(
                     "<info>Put back</info>: poetry.lock (the command that changed it was"
                     " ended before it changed pyproject.toml)."
                 )

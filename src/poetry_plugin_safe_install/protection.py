@@ -25,6 +25,7 @@ import os
 import sys
 
 from contextlib import ExitStack
+from contextlib import suppress
 from functools import cached_property
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ from poetry_plugin_safe_install.compat.internals import warn
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
 )
+from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
@@ -198,32 +200,27 @@ class ProtectedCommand(Protection):
         self._lock_as_far_as_known()
         if self._put_back_pair():  # it was killed while this command waited for it
             self._lock_as_far_as_known()
-        if self._command.words[0] in ("add", "remove"):
-            self._pair_writes()
+        if self._command.words[0] in ("add", "remove") and self._session.is_locked(
+            PROJECT
+        ):
+            from poetry_plugin_safe_install.pairs import pair_writes
+
+            self._pair = pair_writes(self._command, self._pyproject, self._store)
 
     def _put_back_pair(self) -> bool:
         if not self._store.pair.exists():
             return False
         from poetry_plugin_safe_install.pairs import Pair
 
-        pair = Pair(self._pyproject.parent, self._store.pair)
-        say = self._command.io.write_error_line
         self._session.release(PROJECT)
         (lock,) = self._files.locks(others=False)
-        with self._session.beside_plan(lock, Mode.EXCLUSIVE):
-            pair.put_back(say)
+        with (
+            suppress(LockUnavailableError),  # told when it is taken for the command
+            self._session.beside_plan(lock, Mode.EXCLUSIVE),
+        ):
+            Pair(self._pyproject, self._store).put_back(self._command.io)
         self._command.reload_project()
         return True
-
-    def _pair_writes(self) -> None:
-        """Have both files that the command writes replaced, or neither."""
-        from poetry_plugin_safe_install.compat.files import FILES
-        from poetry_plugin_safe_install.pairs import Pair
-
-        if self._session.is_locked(PROJECT):
-            self._pair = Pair(self._pyproject.parent, self._store.pair)
-            FILES.undo()  # they are replaced one by one
-            self._command.patch(FILES, self._pair.replacing)
 
     def _lock_as_far_as_known(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
@@ -401,8 +398,8 @@ class ProtectedCommand(Protection):
             if part:
                 part.command_ended()
         self._builds.close()
-        if self._pair and self._store.pair.exists():
-            self._pair.put_back(self._command.io.write_error_line)
+        if self._pair:
+            self._pair.put_back(self._command.io)
         self._session.release_all()
 
     # What the chapters share.
