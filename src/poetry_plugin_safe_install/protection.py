@@ -94,7 +94,7 @@ def protect(
     for warning in unknown_variables(os.environ):
         warn(command.io, warning)
     if row.need is Need.PLUGINS and not command.has_other_plugins:
-        return None if failure else PluginsOnly(command, store)
+        return None if failure else _plugins_only(command, store)
     if failure and row.need in (Need.PLUGINS, Need.NOTHING):
         return None  # those that it concerns say so
     if failure:
@@ -102,6 +102,12 @@ def protect(
 
         return FailedCommand(command, failure)
     return ProtectedCommand(command, row, settings, store)
+
+
+def _plugins_only(command: StartingCommand, store: Store) -> Protection:
+    from poetry_plugin_safe_install.plugins_only import PluginsOnly
+
+    return PluginsOnly(command, store)
 
 
 def _set_aside(environment: Path) -> Path:
@@ -117,29 +123,6 @@ def _settings(command: StartingCommand) -> Settings:
     assert command.project is not None
     section = read_project_file(command.project).section
     return resolve(options, os.environ, section, shown_path(command.project))
-
-
-class PluginsOnly(Protection):
-    """A command that needs the project's plugins and nothing else."""
-
-    def __init__(self, command: StartingCommand, store: Store) -> None:
-        self._command = command
-        self._store = store
-
-    def plugins_loaded(self) -> Protection:
-        from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
-
-        assert self._command.project is not None
-        requires = read_project_file(self._command.project).requires_plugins
-        if requires:
-            plugins = ProjectPlugins(self._command, self._store)
-            try:
-                plugins.load(requires)
-            except Exception as error:  # Poetry could not load a plugin
-                from poetry_plugin_safe_install.failed_command import failed
-
-                return failed(self._command, error)
-        return self
 
 
 class ProtectedCommand(Protection):
@@ -454,15 +437,8 @@ class ProtectedCommand(Protection):
 
         Not if the file makes no sense: then nothing is done about them.
         """
-        if requires is None:
-            return False
-        return bool(requires) or any(
-            place.exists()
-            for place in (
-                self._store.plugin_sets,
-                self._store.staging,
-                self._command.poetry_cache,
-            )
+        return requires is not None and (
+            bool(requires) or self._store.is_used or self._command.poetry_cache.exists()
         )
 
     @property

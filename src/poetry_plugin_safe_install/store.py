@@ -68,6 +68,11 @@ class Store:
         return self.locks / "pair.json"
 
     @property
+    def is_used(self) -> bool:
+        """Whether it has plugin sets, or leftovers of one."""
+        return self.plugin_sets.exists() or self.staging.exists()
+
+    @property
     def staging(self) -> Path:
         """Where plugin sets are made or removed; there only meanwhile."""
         return self.path / "staging"
