@@ -49,10 +49,9 @@ from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
 from poetry_plugin_safe_install.needs import Need
 from poetry_plugin_safe_install.project_files import ProjectFiles
-from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import read_project_file
 from poetry_plugin_safe_install.settings import resolve
-from poetry_plugin_safe_install.settings import shown_path
+from poetry_plugin_safe_install.settings import settings_of
 from poetry_plugin_safe_install.settings import unknown_variables
 from poetry_plugin_safe_install.summary import Summary
 
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
     from poetry_plugin_safe_install.environments.system import SystemEnvironment
+    from poetry_plugin_safe_install.interruption import Interruption
     from poetry_plugin_safe_install.locks.lock import Lock
     from poetry_plugin_safe_install.locks.session import LocksOf
     from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
@@ -82,7 +82,7 @@ def protect(
     assert command.project is not None
     failure, settings = None, resolve({}, {}, {})
     try:
-        settings = _settings(command)
+        settings = settings_of(command)
     except SafeInstallError as error:
         failure = error
     if row.need is Need.CHECK:
@@ -94,7 +94,11 @@ def protect(
     for warning in unknown_variables(os.environ):
         warn(command.io, warning)
     if row.need is Need.PLUGINS and not command.has_other_plugins:
-        return None if failure else _plugins_only(command, store)
+        if failure:
+            return None
+        from poetry_plugin_safe_install.plugins_only import PluginsOnly
+
+        return PluginsOnly(command, store)
     if failure and row.need in (Need.PLUGINS, Need.NOTHING):
         return None  # those that it concerns say so
     if failure:
@@ -102,27 +106,6 @@ def protect(
 
         return FailedCommand(command, failure)
     return ProtectedCommand(command, row, settings, store)
-
-
-def _plugins_only(command: StartingCommand, store: Store) -> Protection:
-    from poetry_plugin_safe_install.plugins_only import PluginsOnly
-
-    return PluginsOnly(command, store)
-
-
-def _set_aside(environment: Path) -> Path:
-    from poetry_plugin_safe_install.environments.set_aside import set_aside
-
-    return set_aside(environment)
-
-
-def _settings(command: StartingCommand) -> Settings:
-    options = {}
-    if command.words[0] == "safe-install":
-        options = {setting.key: command.option(setting.key) for setting in SETTINGS}
-    assert command.project is not None
-    section = read_project_file(command.project).section
-    return resolve(options, os.environ, section, shown_path(command.project))
 
 
 class ProtectedCommand(Protection):
@@ -160,6 +143,7 @@ class ProtectedCommand(Protection):
         self._system: SystemEnvironment | None = None
         self._guard: OwnPackagesGuard | None = None
         self._pair: Pair | None = None
+        self._interruption: Interruption | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -278,7 +262,7 @@ class ProtectedCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
-        self._environment.watch(self._command, self._creating, _set_aside)
+        self._environment.watch(self._command, self._creating)
         if wants_environment(event):
             environment = self._environment.find(event)
             if environment is None:
@@ -327,6 +311,8 @@ class ProtectedCommand(Protection):
         if needs.row_of(str(event.command.name).split()).builds:
             self._prepare_builds(event)
         self._share_builds()
+        if self._row.changes or self._row.builds:
+            self._watch_signals()
         if self._has_environment_alone:
             from poetry_plugin_safe_install.environments import changes
 
@@ -335,6 +321,18 @@ class ProtectedCommand(Protection):
             from poetry_plugin_safe_install.compat.operations import guard_environment
 
             guard_environment(event, self._guard_environment)
+
+    def _watch_signals(self) -> None:
+        from poetry_plugin_safe_install.interruption import Interruption
+
+        interruption = Interruption()
+        interruption.start()
+        self._command.at_end(interruption.stop)
+        self._interruption = interruption
+
+    def exit_status(self, status: int) -> int:
+        interruption = self._interruption
+        return interruption.exit_status(status) if interruption else status
 
     def _wait_until_ready(self, event: ConsoleCommandEvent) -> None:
         """Nothing is held while the user's program runs, nor while it is waited for."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from poetry_plugin_safe_install.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
 SECTION = "poetry-plugin-safe-install"
 ENVIRONMENT_PREFIX = "POETRY_SAFE_INSTALL_"
@@ -271,6 +274,20 @@ def _given(
     if setting.key in section:
         return section[setting.key], table
     return None
+
+
+def settings_of(command: StartingCommand) -> Settings:
+    """The settings of a command, from its options, the environment and its project.
+
+    :raises SettingError: as ``resolve`` does.
+    """
+    options, project = {}, command.project
+    if command.words[0] == "safe-install":
+        options = {setting.key: command.option(setting.key) for setting in SETTINGS}
+    if project is None:
+        return resolve(options, os.environ, {})
+    section = read_project_file(project).section
+    return resolve(options, os.environ, section, shown_path(project))
 
 
 class ProjectFile:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.laboratory.projects import Project
 
 SETS = "poetry_plugin_safe_install.project_plugins.sets"
+STOCK = "poetry_plugin_safe_install.project_plugins.stock_cache"
 STEPS = [
     "poetry.installation.wheel_installer:WheelInstaller.install:before",
     "poetry.installation.wheel_installer:WheelInstaller.install:after",
@@ -25,8 +26,8 @@ STEPS = [
     f"{SETS}:_describe:before",
     f"{SETS}:_put_in_place:before",
     f"{SETS}:_put_in_place:after",
-    f"{SETS}:PoetryCache.retire:before",
-    f"{SETS}:PoetryCache.retire:after",
+    f"{STOCK}:StockPluginCache.retire:before",
+    f"{STOCK}:StockPluginCache.retire:after",
 ]
 
 

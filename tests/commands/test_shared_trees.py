@@ -17,6 +17,7 @@ from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
+from tests.laboratory.libraries import uses
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
 
 WAITS = "Waiting for the source tree"
-
-
-def uses(*libraries: str, develop: bool = False) -> dict[str, object]:
-    """What makes a project depend on libraries that lie beside it."""
-    lines = [
-        f'{name} = {{ path = "../{name}", develop = {str(develop).lower()} }}\n'
-        for name in libraries
-    ]
-    tail = "[tool.poetry.dependencies]\n" + "".join(lines)
-    return {"dependencies": libraries, "tail": tail}
 
 
 def modules_in(venv: Path, name: str) -> int:

@@ -184,3 +184,13 @@ def make_library(path: Path, backend: str, index_url: str = "") -> Path:
     for name, text in BACKENDS[backend](path.name).items():
         (path / name).write_text(text.replace("@index@", index_url))
     return path
+
+
+def uses(*libraries: str, develop: bool = False) -> dict[str, object]:
+    """What makes a project depend on libraries that lie beside it."""
+    lines = [
+        f'{name} = {{ path = "../{name}", develop = {str(develop).lower()} }}\n'
+        for name in libraries
+    ]
+    tail = "[tool.poetry.dependencies]\n" + "".join(lines)
+    return {"dependencies": libraries, "tail": tail}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.caches import http
@@ -19,8 +17,8 @@ from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.seeds import MAKING
 from poetry_plugin_safe_install.compat.seeds import SeedsWatch
 from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.settings import read_project_file
 from poetry_plugin_safe_install.settings import resolve
+from poetry_plugin_safe_install.settings import settings_of
 
 
 if TYPE_CHECKING:
@@ -58,9 +56,7 @@ def protect_seeds(command: StartingCommand) -> None:
 
 def _settings(command: StartingCommand) -> Settings:
     try:
-        project = command.project
-        section = read_project_file(project).section if project else {}
-        return resolve({}, os.environ, section)
+        return settings_of(command)
     except SafeInstallError:  # told by the commands that it concerns
         return resolve({}, {}, {})
 

@@ -50,6 +50,10 @@ class Protection:
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         """After every other listener, just before the command's own code."""
 
+    def exit_status(self, status: int) -> int:
+        """What the command ends with, where Poetry would end with this status."""
+        return status
+
     def command_ended(self) -> None:
         """Once, in whichever way the command has ended."""
 
@@ -196,6 +200,9 @@ class _ProtectedCommand:
             self.end()
             self._command.explain(error)
 
+    def exit_status(self, status: int) -> int:
+        return self._protection.exit_status(status)
+
     def end(self) -> None:
         if self._ended:
             return
@@ -226,12 +233,15 @@ def _run(
     ``TERMINATE`` is not sent after ``SystemExit`` and ``KeyboardInterrupt``.
     """
     protected: _ProtectedCommand | None = vars(application).pop(ATTRIBUTE, None)
+    final = protected.exit_status if protected else int
     try:
-        return original(application, io)
+        return final(original(application, io))
+    except KeyboardInterrupt:
+        return final(1)  # as ``Application.run`` does
     except Exception as error:
         from poetry_plugin_safe_install.errors import exit_status_of
 
-        status = exit_status_of(error)
+        status = final(exit_status_of(error))
         if status == 1:
             raise
         application.render_error(error, io)  # ``Application.run`` would end with 1

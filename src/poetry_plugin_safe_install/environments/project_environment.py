@@ -60,6 +60,12 @@ def _lock_at(path: Path, environment: Path, store: Store | None, backend: str) -
     return Lock(path, f"the environment {environment}", recorded_in, backend)
 
 
+def _set_aside(environment: Path) -> Path:
+    from poetry_plugin_safe_install.environments.set_aside import set_aside
+
+    return set_aside(environment)
+
+
 class ProjectEnvironment:
     """The environment that one command works on."""
 
@@ -129,14 +135,12 @@ class ProjectEnvironment:
         self,
         command: StartingCommand,
         creating: Callable[[Path], AbstractContextManager[None]],
-        set_aside: Callable[[Path], Path],
     ) -> None:
         """Have the command make and remove environments under their locks.
 
         :param creating: entered around the creation of one.
-        :param set_aside: moves one that is about to be removed, and says where it is.
         """
-        watch_environments(command, creating, self.removing, set_aside)
+        watch_environments(command, creating, self.removing, _set_aside)
         if command.words[0].split()[0] == "env":
             from poetry_plugin_safe_install.compat.envs_file import merge_changes
 

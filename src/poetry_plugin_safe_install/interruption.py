@@ -1,0 +1,81 @@
+"""What Ctrl-C and SIGTERM do to a command that changes something.
+
+The first Ctrl-C is Poetry's: its threads end what they are doing. SIGTERM and a second
+Ctrl-C end the command at once, with its child processes and temporary files; what they
+leave in the environment is in the journal, and the next command repairs it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHELL_BASE = 128
+"""The shells' exit status of a command that a signal ends: this and its number."""
+
+
+class Interruption:
+    """Watches for signals from ``start`` until ``stop``; those that the user or another
+    plugin handles are left alone."""
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._before: dict[int, Any] = {}
+
+    def start(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may set handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            usual = (signal.SIG_DFL, signal.default_int_handler)
+            if signal.getsignal(number) in usual:
+                self._before[number] = signal.signal(number, self._handle)
+
+    def stop(self) -> None:
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, before)
+        self._before = {}
+
+    def exit_status(self, status: int) -> int:
+        """The status to end with: Poetry's own, unless Ctrl-C made the command fail."""
+        return SHELL_BASE + self._received if self._received and status else status
+
+    def _handle(self, number: int, frame: object) -> None:
+        if number == signal.SIGTERM or self._received:
+            end_now(SHELL_BASE + number)
+        self._received = number
+        raise KeyboardInterrupt
+
+
+def end_now(status: int) -> None:
+    """End this process, its child processes and its temporary files.
+
+    Threads cannot be ended from outside, so the process does not wait for them; what
+    ``atexit`` has to do is done, ``tempfile.TemporaryDirectory`` among it.
+    """
+    for child in descendants(os.getpid()):
+        with suppress(OSError):
+            os.kill(child, signal.SIGTERM)
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    os._exit(status)
+
+
+def descendants(process: int) -> Iterator[int]:
+    """The processes that a process and its children have started (Linux only)."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            for child in map(int, children.read_text(encoding="ascii").split()):
+                yield from descendants(child)
+                yield child

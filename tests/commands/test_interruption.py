@@ -1,0 +1,106 @@
+"""Ctrl-C and SIGTERM: the exit status, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.barriers import Barrier
+from tests.laboratory.libraries import make_library
+from tests.laboratory.libraries import uses
+from tests.laboratory.pausing import Pause
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.laboratory.index import LocalIndex
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:after"
+
+
+@pytest.fixture
+def project(
+    new_project: Callable[..., Project], index: LocalIndex, tmp_path: Path
+) -> Project:
+    """It depends on a library whose backend waits at a barrier while it builds."""
+    make_library(tmp_path / "lib", "in-tree", index.url)
+    project = new_project("one", **uses("lib"))
+    project.lock()
+    return project
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_sigterm_ends_all_at_once(
+    project: Project,
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    venv, temporary = new_venv("environment"), tmp_path / "temporary"
+    temporary.mkdir()
+    with Barrier("building") as building:
+        more = {**building.environment, "TMPDIR": str(temporary)}
+        running = project.start(home, "install", venv=venv, environ=more)
+        backend = building.arrival()
+        assert list(temporary.iterdir())
+        os.kill(running.pid, signal.SIGTERM)
+
+        assert running.result(timeout=30).code == 143
+
+        assert not _is_running(backend.pid)
+    # Poetry's ``Chef`` makes one that it never removes.
+    left = [path for path in temporary.iterdir() if "poetry-chef-" not in path.name]
+    assert left == []
+    (tmp_path / "lib" / "busy").unlink()  # the backend's own, which was killed
+    project.poetry(home, "install", venv=venv).succeeded()
+    assert _has_library(venv)
+
+
+def test_the_first_interrupt_lets_threads_end(
+    project: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    venv = new_venv("environment")
+    with Pause(INSTALLING) as pause:
+        running = project.start(home, "install", venv=venv, environ=pause.environment)
+        arrival = pause.arrival()
+        os.kill(running.pid, signal.SIGINT)
+        arrival.let_go()
+        assert running.result().code == 130
+    assert _has_library(venv)
+
+
+def test_the_second_interrupt_does_not_wait(
+    project: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    venv = new_venv("environment")
+    with Pause(INSTALLING) as pause:
+        running = project.start(home, "install", venv=venv, environ=pause.environment)
+        pause.arrival()
+        while not running.has_ended:  # a signal may be taken for the first one
+            os.kill(running.pid, signal.SIGINT)
+        assert running.result(timeout=30).code == 130
+    repaired = project.poetry(home, "install", venv=venv).succeeded()
+    assert "Repaired: lib" in repaired.out
+    assert _has_library(venv)
+
+
+def _has_library(venv: Path) -> bool:
+    """Its path is on ``sys.path``, or its modules are in site-packages."""
+    return any(venv.glob("lib/python*/site-packages/lib-1.0.dist-info/RECORD"))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
