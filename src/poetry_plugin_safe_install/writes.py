@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.files import FILES
 from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.settings import read_project_file
-from poetry_plugin_safe_install.settings import resolve
+from poetry_plugin_safe_install.settings import settings_of
 
 
 if TYPE_CHECKING:
@@ -52,9 +51,7 @@ def protect_files(
 
 def _is_enabled(command: StartingCommand) -> bool:
     try:
-        project = command.project
-        section = read_project_file(project).section if project else {}
-        return resolve({}, os.environ, section).enabled
+        return settings_of(command).enabled
     except SafeInstallError:  # told by the commands that it concerns
         return True
 
