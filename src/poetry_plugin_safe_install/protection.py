@@ -320,7 +320,7 @@ class ProtectedCommand(Protection):
         if self._row.changes:
             from poetry_plugin_safe_install.compat.operations import guard_environment
 
-            guard_environment(event, self._guard_environment)
+            guard_environment(self._command, event, self._guard_environment)
 
     def _watch_signals(self) -> None:
         from poetry_plugin_safe_install.interruption import Interruption

@@ -118,6 +118,13 @@ class InstallWatch(threading.local):
 
 
 @INSTALLS.uses("poetry.installation.wheel_installer", "WheelInstaller._env")
+@INSTALLS.uses("poetry.utils.env", "Env.paths")
+@INSTALLS.uses(
+    "poetry.utils.env",
+    "Env.scheme_dict",
+    seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
+    instead="python_manager",  # of Poetry 2.0 alone
+)
 @INSTALLS.around("poetry.installation.wheel_installer", "WheelInstaller.install")
 def _install(
     watch: InstallWatch,
@@ -126,7 +133,7 @@ def _install(
     wheel: Path,
 ) -> None:
     environment = installer._env
-    # ``Env.scheme_dict`` since Poetry 2.1
+    # ``Env.scheme_dict`` since Poetry 2.1, which has no ``python_manager`` any more
     schemes: dict[str, Any] = dict(
         getattr(environment, "scheme_dict", environment.paths)
     )

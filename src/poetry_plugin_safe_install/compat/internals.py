@@ -131,7 +131,8 @@ class Internals:
 
         :param names: dotted where it is an attribute of a class, or of its instances.
         :param instead: another name that does as well, of the module or a class, under
-            which other versions have it.
+            which other versions have it, or by which those are known that need none. It
+            is not there beside the first: a version that lost that would not be noticed.
         """
         self.declared += [Internal(module, name, seen_in, instead) for name in names]
         return lambda user: user

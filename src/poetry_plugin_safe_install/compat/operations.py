@@ -11,9 +11,7 @@ from poetry_plugin_safe_install.compat.guarded_operations import ATTRIBUTE
 from poetry_plugin_safe_install.compat.guarded_operations import GUARD
 from poetry_plugin_safe_install.compat.guarded_operations import Guarded
 from poetry_plugin_safe_install.compat.internals import Internals
-from poetry_plugin_safe_install.compat.internals import explain
 from poetry_plugin_safe_install.compat.internals import is_own_fault
-from poetry_plugin_safe_install.compat.internals import warn
 
 
 if TYPE_CHECKING:
@@ -41,7 +39,9 @@ INSTALLERS = Internals("installers")
 
 
 def guard_environment(
-    event: ConsoleCommandEvent, guard: Callable[[TargetEnvironment], None]
+    starting: StartingCommand,
+    event: ConsoleCommandEvent,
+    guard: Callable[[TargetEnvironment], None],
 ) -> None:
     """Call ``guard`` with the environment that the command is about to change.
 
@@ -61,7 +61,7 @@ def guard_environment(
     except Exception as error:
         if not is_own_fault(error):
             raise
-        warn(event.io, explain(error))
+        starting.explain(error)
 
 
 @INSTALLERS.uses("poetry.utils.env", "Env.paths", "Env.fallbacks", "Env.script_dirs")
@@ -69,7 +69,7 @@ def guard_environment(
     "poetry.utils.env",
     "Env.scheme_dict",
     seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
-    instead="Env.paths",
+    instead="python_manager",  # of Poetry 2.0 alone, which installs into ``Env.paths``
 )
 class TargetEnvironment:
     """The environment that a command is about to change, and what is to come into it."""
@@ -139,7 +139,10 @@ class TargetEnvironment:
 
     @property
     def scheme(self) -> Mapping[str, str]:
-        """Where each kind of file is installed."""
+        """Where each kind of file is installed.
+
+        Poetry 2.0, which is known by its ``python_manager``, has no ``scheme_dict``.
+        """
         env: Any = self._command.env
         scheme: dict[str, str] = getattr(env, "scheme_dict", env.paths)
         return scheme
