@@ -15,9 +15,11 @@ from poetry_plugin_safe_install.compat.activation import EVENTS
 from poetry_plugin_safe_install.compat.activation import START
 from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
 from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
+from poetry_plugin_safe_install.compat.internals import ALL
 from poetry_plugin_safe_install.compat.plugins import PLUGINS
 from tests.laboratory import ROOT
 from tests.laboratory.changes import renamed
+from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 
@@ -29,12 +31,22 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
+TRIED = NEWEST if NEWEST in ALL.split(", ") else ALL.split(", ")[-1]
+"""The Poetry that has names changed, or the known one that comes next to it."""
+
+NOT_TO_BE_RENAMED = {
+    "tomllib": "a module keeps its name",
+    "EnvManager.get": "every dictionary has one: Poetry itself would fail",
+}
+"""These are hidden only, in ``test_every_internal_is_missed``."""
+
 NAMES = sorted(
     {
         internal.name.rpartition(".")[2]
         for internals in (START, COMMAND_LINE, EVENTS, ENVIRONMENTS, PLUGINS)
         for internal in internals.declared
-        if internal.name != "tomllib"  # a module keeps its name
+        if internal.name not in NOT_TO_BE_RENAMED
+        and (not internal.instead or TRIED in internal.seen_in)
     }
 )
 
@@ -68,10 +80,15 @@ def hide(internal):
     undo = []
     for home in homes:
         for hidden in (name, "__init__"):
-            if hidden in vars(home) and (hidden == name or not hasattr(owner, name)):
+            if hidden in vars(home) and (hidden == name or sets(home, name)):
                 undo.append((home, hidden, vars(home)[hidden]))
                 delattr(home, hidden)
     return undo
+
+def sets(home, name):
+    "Whether the constructor names it; one that is not written in Python cannot."
+    code = getattr(vars(home)["__init__"], "__code__", None)
+    return code is not None and name in code.co_names
 
 unnoticed = []
 for subject, group in groups.items():
@@ -114,6 +131,7 @@ def test_every_internal_is_missed(version: str) -> None:
 BY_GROUP = {
     "Executor.supports_fancy_output": ("install",),  # builds
     "Env.script_dirs": ("install",),  # installers
+    "Env.scheme_dict": ("install",),  # installers, which Poetry 2.0 does without
     "EnvManager.in_project_venv": ("safe-install", "--check"),
 }
 """One of each group that is looked up late, and a command that needs it."""
@@ -127,6 +145,10 @@ def test_group_that_is_looked_up_late(
     plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
+    if internal == "Env.scheme_dict" and TRIED == "2.0.1":
+        pytest.skip(
+            "Poetry 2.0 has none to rename: have a later one in POETRY_VERSIONS"
+        )
     project = new_project()
     venv = new_venv("environment")
     project.poetry(plain_home, "lock").succeeded()
