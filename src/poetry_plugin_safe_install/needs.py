@@ -90,7 +90,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("about",): _NOTHING,
     ("cache",): _CACHES,
     ("check",): _PLUGINS_ONLY,
-    ("config",): _CONFIG,
+    ("config",): _NOTHING,
     ("env",): _PLUGINS_ONLY,
     ("help",): _PLUGINS_ONLY,
     ("init",): _CACHES,
@@ -102,6 +102,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("self", "add"): _SELF,
     ("self", "install"): _SELF,
     ("self", "remove"): _SELF,
+    ("self", "show"): _NOTHING,
     ("self", "sync"): _SELF,
     ("self", "update"): _SELF,
     ("run",): _RUN,
@@ -116,6 +117,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("lock",): Row(Need.WRITE, builds=True),
     ("env", "remove"): _WRITE_BOTH,
     ("env", "use"): _WRITE_BOTH,
+    ("show",): _PLUGINS_ONLY,
     ("source",): _PLUGINS_ONLY,
     ("source", "add"): _WRITE,
     ("source", "remove"): _WRITE,
@@ -129,11 +131,17 @@ SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD)
 READ_ONLY_OPTIONS = frozenset({"check", "format", "show-config"})
 """Options that make ``safe-install`` look instead of install."""
 
+CONFIG_WRITES = frozenset({"unset", "migrate"})
+"""Options that make ``config`` write without a value."""
+
+ASKS_INDEX = frozenset({"latest", "outdated", "l", "o"})
+"""Options that make ``show`` ask an index."""
+
 
 def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
     """The row of the command with these words (``["env", "use", "3.12"]``).
 
-    :param options: the names of the long options that are given.
+    :param options: the names of the options that are given, long and short.
 
     A command that is not in the table, one of a plugin's for example, needs the
     project's plugins and no more.
@@ -142,6 +150,12 @@ def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
         return Row(Need.CHECK, caches=False)
     if words[:1] == ["version"]:
         return _WRITE if len(words) > 1 else _PLUGINS_ONLY
+    if words[:1] == ["config"] and (len(words) > 2 or CONFIG_WRITES & {*options}):
+        return _CONFIG
+    if words[:1] == ["show"] and ASKS_INDEX & {*options}:
+        return _PLUGINS
+    if words[:2] == ["self", "show"] and ASKS_INDEX & {*options}:
+        return _CACHES
     for length in (2, 1):
         if row := _TABLE.get(tuple(words[:length])):
             return row

@@ -104,7 +104,7 @@ def test_no_cost_where_there_is_nothing_to_protect(
     assert sorted(project.path.rglob("*")) == before
     own = {name for name in added if name.startswith("poetry_plugin_safe_install.")}
     expected = {"compat", "compat.activation", "compat.command_line"}
-    expected |= {"compat.config", "compat.internals", "needs"}
+    expected |= {"compat.internals", "needs"}
     if arguments[0] in ("check", "show"):
         expected |= {"store"}
     assert {name.partition(".")[2] for name in own} - {"plugin"} == expected

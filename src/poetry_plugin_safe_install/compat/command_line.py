@@ -128,12 +128,16 @@ class StartingCommand:
 
     @property
     def options(self) -> set[str]:
-        """The names of the long options that are given."""
-        tokens = self._tokens
-        before = tokens[: tokens.index("--")] if "--" in tokens else tokens
-        return {
-            token[2:].partition("=")[0] for token in before if token.startswith("--")
-        }
+        """The names of the long options that are given, and the letters of short ones."""
+        names: set[str] = set()
+        for token in self._tokens:
+            if token == "--":
+                break
+            if token.startswith("--"):
+                names.add(token[2:].partition("=")[0])
+            elif token.startswith("-"):
+                names.update(token[1:])
+        return names
 
     @cached_property
     @COMMAND_LINE.uses("poetry.factory", "Factory.locate")

@@ -85,6 +85,31 @@ def test_what_a_command_needs(words: str, need: Need) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "options", "caches", "writes"),
+    [
+        ("config", {"list"}, False, False),
+        ("config cache-dir", set(), False, False),
+        ("config cache-dir x", set(), False, True),
+        ("config cache-dir", {"unset"}, False, True),
+        ("config", {"migrate"}, False, True),
+        ("show", {"tree"}, False, False),
+        ("show", {"latest"}, True, True),
+        ("show", {"o"}, True, True),
+        ("self show", set(), False, False),
+        ("self show", {"outdated"}, True, True),
+        ("self show plugins", set(), False, False),
+        ("run show", {"l"}, False, False),
+        ("lock", set(), True, True),
+    ],
+)
+def test_what_a_command_asks_and_writes(
+    words: str, options: set[str], caches: bool, writes: bool
+) -> None:
+    row = row_of(words.split(), options)
+    assert (row.caches, row.writes) == (caches, writes)
+
+
+@pytest.mark.parametrize(
     ("need", "scope", "others", "must_publish", "mode"),
     [
         (Need.RUN, "auto", True, False, SHARED),
