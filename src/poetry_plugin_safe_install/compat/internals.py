@@ -240,7 +240,7 @@ class _Patch:
             try:
                 return wrapper(context, call, *args, **kwargs)
             except Exception as error:
-                if not is_own_fault(error):
+                if error is call.error or not is_own_fault(error):
                     raise
                 self._give_up(error)
                 return call.result()
@@ -272,9 +272,15 @@ class _Call:
         self._args = args
         self._kwargs = kwargs
         self._results: list[Any] = []
+        self.error: Exception | None = None
+        """What the function raised, in whatever library it did: no fault of a patch."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._original(*args, **kwargs)
+        try:
+            result = self._original(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            raise
         if _same(args, self._args) and _same(kwargs.values(), self._kwargs.values()):
             self._results = [result]
         return result

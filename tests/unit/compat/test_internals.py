@@ -217,3 +217,31 @@ def test_what_is_no_bug_of_ours_passes(error: type[BaseException], poetry: Any) 
     with internals.applied("!"), pytest.raises(error):
         poetry.function("a")
     assert poetry.function is failing
+
+
+def test_what_a_library_raises_for_poetry_passes(poetry: Any) -> None:
+    """The frames of a build that fails are those of pyproject_hooks, not of Poetry."""
+    calls = []
+
+    def failing(word: str) -> str:
+        calls.append(word)
+        raise OSError(word)
+
+    poetry.function = failing
+    internals = Internals("stand-in")
+
+    @internals.around("poetry.stand_in", "function")
+    def passing(context: Any, original: Callable[..., str], word: str) -> str:
+        return original(word)
+
+    io = BufferedIO()
+    passing.__globals__["__name__"], name = "poetry_plugin_safe_install.all", __name__
+    failing.__globals__["__name__"] = "poetry_plugin_safe_install.all"
+    try:
+        with internals.applied(None, io), pytest.raises(OSError, match="a"):
+            poetry.function("a")
+    finally:
+        passing.__globals__["__name__"] = name
+
+    assert calls == ["a"]
+    assert io.fetch_error() == ""
