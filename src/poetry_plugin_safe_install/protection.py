@@ -260,6 +260,8 @@ class ProtectedCommand(Protection):
     # 3. The command starts; no listener has been called.
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
+        if self._interruption is None and (self._row.changes or self._row.builds):
+            self._watch_signals()
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
         self._environment.watch(self._command, self._creating)
@@ -311,8 +313,6 @@ class ProtectedCommand(Protection):
         if needs.row_of(str(event.command.name).split()).builds:
             self._prepare_builds(event)
         self._share_builds()
-        if self._row.changes or self._row.builds:
-            self._watch_signals()
         if self._has_environment_alone:
             from poetry_plugin_safe_install.environments import changes
 

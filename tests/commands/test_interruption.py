@@ -78,6 +78,30 @@ def test_the_first_interrupt_lets_threads_end(
     assert _has_library(venv)
 
 
+def test_an_interrupt_while_the_environment_is_created(
+    project: Project, home: PoetryHome
+) -> None:
+    fresh = {"POETRY_VIRTUALENVS_PATH": str(project.path / "fresh")}
+    with Pause("virtualenv.run.session:Session._seed:before") as pause:
+        running = project.start(home, "install", environ={**fresh, **pause.environment})
+        pause.arrival()
+        os.kill(running.pid, signal.SIGINT)
+        assert running.result().code == 130
+    project.poetry(home, "install", environ=fresh).succeeded()
+
+
+def test_nothing_is_said_where_poetry_says_nothing(
+    new_project: Callable[..., Project], home: PoetryHome
+) -> None:
+    """Warnings that virtualenv logs come before Poetry's own listener for logs."""
+    project = new_project()
+    project.lock()
+    fresh = {"POETRY_VIRTUALENVS_PATH": str(project.path / "fresh")}
+    result = project.poetry(home, "install", "--no-root", "-q", environ=fresh)
+    assert result.succeeded().out == ""
+    assert list((project.path / "fresh").iterdir())
+
+
 def test_the_second_interrupt_does_not_wait(
     project: Project, home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:

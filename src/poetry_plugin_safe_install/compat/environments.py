@@ -144,6 +144,17 @@ def _remove_venv(
         original(cls, watch.set_aside(Path(path)))
 
 
+@ENVIRONMENTS.uses("poetry.console.application", "Application.register_command_loggers")
+def register_loggers(event: ConsoleCommandEvent) -> None:
+    """Have log messages shown, or left out, as Poetry does from its own listener on.
+
+    Without handlers Python writes warnings of virtualenv to stderr, whatever the verbosity.
+    A second call does no more (``logging.basicConfig``).
+    """
+    application: Any = event.command.application
+    application.register_command_loggers(event, "", application.event_dispatcher)
+
+
 def create_environment(
     poetry: Poetry, io: IO, keep: Callable[[Path], bool], *, force: bool = False
 ) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from poetry_plugin_safe_install.compat.environments import create_environment
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
+from poetry_plugin_safe_install.compat.environments import register_loggers
 from poetry_plugin_safe_install.compat.environments import watch_environments
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
@@ -99,6 +100,7 @@ class ProjectEnvironment:
         from poetry_plugin_safe_install.environments import unfinished
 
         keep = unfinished.is_to_be_kept
+        register_loggers(event)
         poetry = event.command.poetry  # type: ignore[attr-defined]
         environment = create_environment(poetry, event.io, keep)
         path = environment.path
