@@ -380,6 +380,8 @@ def test_says_of_own_packages_what_an_install_does(
     assert places() == before
     assert not index.requests
     expected = {"isolation": "risk"}
+    if shown[()].findings["caches"]["facts"]["unpacks_in_place"]:
+        expected["caches"] = "note"  # the virtualenv that an older Poetry allows
     for options in harmless:
         assert shown[options].not_ok == expected
         assert shown[options].findings["own-packages"]["facts"]["concerned"]
