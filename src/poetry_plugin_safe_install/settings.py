@@ -290,6 +290,14 @@ def settings_of(command: StartingCommand) -> Settings:
     return resolve(options, os.environ, section, shown_path(project))
 
 
+def settings_or_default(command: StartingCommand) -> Settings:
+    """The same, for what leaves it to others to tell of settings that are wrong."""
+    try:
+        return settings_of(command)
+    except SettingError:
+        return resolve({}, {}, {})
+
+
 class ProjectFile:
     """The two sections that concern this plugin."""
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.files import FILES
-from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.settings import settings_of
+from poetry_plugin_safe_install.settings import settings_or_default
 
 
 if TYPE_CHECKING:
@@ -43,17 +42,10 @@ def protect_files(
     :param protection: that of the command's project, if it has one.
     :return: what protects the command.
     """
-    if protection is None and not _is_enabled(command):
+    if protection is None and not settings_or_default(command).enabled:
         return None
     command.patch(FILES, replacing)
     return protection or Protection()
-
-
-def _is_enabled(command: StartingCommand) -> bool:
-    try:
-        return settings_of(command).enabled
-    except SafeInstallError:  # told by the commands that it concerns
-        return True
 
 
 @contextmanager

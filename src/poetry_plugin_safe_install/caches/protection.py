@@ -16,9 +16,7 @@ from poetry_plugin_safe_install.compat.caches import RELEASE_CACHE
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.seeds import MAKING
 from poetry_plugin_safe_install.compat.seeds import SeedsWatch
-from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.settings import resolve
-from poetry_plugin_safe_install.settings import settings_of
+from poetry_plugin_safe_install.settings import settings_or_default
 
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-    from poetry_plugin_safe_install.settings import Settings
 
 
 def protect_caches(
@@ -37,7 +34,7 @@ def protect_caches(
     :param protection: that of the command's project, if it has one.
     :return: what protects the command.
     """
-    settings = _settings(command)
+    settings = settings_or_default(command)
     if protection is None and not settings.enabled:
         return None
     command.patch(HTTP_CACHE, http)
@@ -52,13 +49,6 @@ def protect_seeds(command: StartingCommand) -> None:
     watch = SeedsWatch(seeds)
     command.patch(MAKING, watch)
     command.at_end(watch.undo)
-
-
-def _settings(command: StartingCommand) -> Settings:
-    try:
-        return settings_of(command)
-    except SafeInstallError:  # told by the commands that it concerns
-        return resolve({}, {}, {})
 
 
 class ReleaseFiles:
