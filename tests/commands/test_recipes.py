@@ -1,7 +1,11 @@
-"""The recipes of docs/recipes.md, run as they are printed there."""
+"""The recipes of docs/recipes.md and docs/ci.md, run as they are printed there.
+
+What succeeds has to, and a failure anywhere in it has to be seen.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -38,13 +42,13 @@ BIN = Path(sys.executable).parent
 
 
 @cache
-def recipe(heading: str, language: str) -> str:
-    """The first block in this language beneath a heading."""
-    text = (ROOT / "docs" / "recipes.md").read_text()
+def recipe(heading: str, language: str, page: str = "recipes.md", nth: int = 0) -> str:
+    """A block in this language under a heading."""
+    text = (ROOT / "docs" / page).read_text()
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    block = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    assert block, heading
-    return block[1]
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) > nth, heading
+    return blocks[nth]
 
 
 def shell(
@@ -123,6 +127,21 @@ def project(
     return project
 
 
+BAD_SETTING = "[tool.poetry-plugin-safe-install]\nenabeld = true\n"
+
+
+def spoil(project: Project) -> None:
+    """Have every install in a project fail."""
+    project.pyproject.write_text(project.pyproject.read_text() + BAD_SETTING)
+
+
+def spoil_environment(venv: Path, minor: str) -> None:
+    """Have every install into one environment fail, and into no other."""
+    in_the_way = venv / "lib" / f"python{minor}" / "site-packages" / "recipe_thing.py"
+    in_the_way.mkdir(parents=True)
+    (in_the_way / "file").touch()
+
+
 def need(*minors: str) -> None:
     if missing := set(minors) - set(pythons()):
         pytest.skip(f"install Python {', '.join(sorted(missing))}")
@@ -140,15 +159,39 @@ def test_tox_in_parallel(project: Project, home: PoetryHome) -> None:
     assert project.git("status", "--short", ".poetry") == ""
 
 
+def test_tox_shows_a_failure(project: Project, home: PoetryHome) -> None:
+    need("3.10", "3.11", "3.12", "3.13")
+    (project.path / "tox.ini").write_text(recipe("tox in parallel", "ini"))
+    spoil_environment(project.path / ".tox" / "py310", "3.10")
+    shell("tox -p all", project, home).failed("py310: FAIL", "py313: OK")
+
+
+def github_steps() -> tuple[list[str], dict[str, str]]:
+    """What the job runs, but for getting Poetry; and its variables."""
+    job = steps("GitHub Actions")["jobs"]["test"]
+    run = [step["run"] for step in job["steps"] if "run" in step]
+    return [command for command in run if "pipx" not in command], job["env"]
+
+
 def test_github_actions(project: Project, home: PoetryHome) -> None:
     need("3.11", "3.12")
-    job = steps("GitHub Actions")["jobs"]["test"]
-    for step in job["steps"]:
-        if "run" in step and "pipx" not in step["run"]:
-            shell(step["run"], project, home, environ=job["env"]).succeeded()
+    commands, environ = github_steps()
+    for command in commands:
+        shell(command, project, home, environ=environ).succeeded()
     for python in ("3.11", "3.12"):
         test = f".venv-{python}/bin/python -m unittest"
         shell(test, project, home).succeeded()
+
+
+def test_github_actions_show_a_failure(project: Project, home: PoetryHome) -> None:
+    """Of the first of two installs; the second one ends later, and well."""
+    need("3.11", "3.12")
+    spoil_environment(project.path / ".venv-3.11", "3.11")
+    *_, install = github_steps()[0]
+    shell(install, project, home).failed("recipe_thing.py")
+    shell(f"set +e\n{install}", project, home).failed("recipe_thing.py")
+    done = f"{project.path}/.venv-3.12/bin/python -c 'import recipe_thing'"
+    shell(done, project, home).succeeded()
 
 
 def test_gitlab(project: Project, home: PoetryHome) -> None:
@@ -170,6 +213,13 @@ def test_gitlab(project: Project, home: PoetryHome) -> None:
         finished.result().succeeded()
 
 
+def test_gitlab_shows_a_failure(project: Project, home: PoetryHome) -> None:
+    need("3.11")
+    spoil_environment(project.path / ".venv-3.11", "3.11")
+    script = "\n".join(steps("GitLab")["test"]["script"])
+    shell(script, project, home, environ={"PYTHON": "3.11"}).failed("recipe_thing.py")
+
+
 def test_docker(
     project: Project, home: PoetryHome, new_venv: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -186,6 +236,9 @@ def test_docker(
         shell(command, project, home, venv, environ).succeeded()
     shell(f"{venv}/bin/python -m unittest", project, home).succeeded()
     assert list((tmp_path / "venvs").glob("*")) == before
+    spoil(project)
+    for command in commands:
+        shell(command, project, home, venv, environ).failed("Did you mean enabled?")
 
 
 def test_pre_commit(project: Project, home: PoetryHome) -> None:
@@ -196,16 +249,19 @@ def test_pre_commit(project: Project, home: PoetryHome) -> None:
     failed.failed("Poetry could install", "Passed")  # nothing is installed yet
     project.poetry(home, "safe-install").succeeded()
     shell(run, project, home).succeeded()
-    tail = "[tool.poetry-plugin-safe-install]\nenabeld = true\n"
-    project.pyproject.write_text(project.pyproject.read_text() + tail)
+    spoil(project)
     shell(run, project, home).failed("Did you mean enabled?")
 
 
-def test_monorepo(
-    new_project: Callable[..., Project], home: PoetryHome, plugin: str, tmp_path: Path
-) -> None:
+SERVICES = ("one", "three", "two")
+
+
+@pytest.fixture
+def repository(
+    new_project: Callable[..., Project], plugin: str, tmp_path: Path
+) -> Project:
     new_project("repository/shared", name="shared")
-    for name in ("one", "two", "three"):
+    for name in SERVICES:
         new_project(
             f"repository/services/{name}",
             name=name,
@@ -213,11 +269,67 @@ def test_monorepo(
             tail="[tool.poetry.dependencies]\n"
             'shared = { path = "../../shared", develop = true }\n',
         )
-    repository = Project(tmp_path / "repository", new_project("any").environ)
+    return Project(tmp_path / "repository", new_project("any").environ)
+
+
+def test_monorepo(repository: Project, home: PoetryHome) -> None:
     shell(recipe("Monorepo", "bash"), repository, home).succeeded()
-    for name in ("one", "two", "three"):
+    for name in SERVICES:
         test = f"poetry -C services/{name} run python -c 'import {name}, shared'"
         shell(test, repository, home).succeeded()
+
+
+@pytest.mark.parametrize("service", (SERVICES[0], SERVICES[-1]))
+@pytest.mark.parametrize("option", ("-e", "+e"))
+def test_monorepo_shows_a_failure(
+    service: str, option: str, repository: Project, home: PoetryHome
+) -> None:
+    """Of the first service and of the last, in shells that go on and that end."""
+    spoil(Project(repository.path / "services" / service))
+    script = f"set {option}\n{recipe('Monorepo', 'bash')}"
+    shell(script, repository, home).failed("Did you mean enabled?")
+
+
+def test_several_installs(
+    project: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    script = f"set +e\n{recipe('Scripts that start several installs', 'bash', 'ci.md')}"
+    for name in ("a", "b"):
+        (project.path / name).symlink_to(new_venv(name))
+    shell(script, project, home).succeeded()
+    shutil.rmtree((project.path / "a").resolve())
+    spoil_environment(new_venv("c"), home.minor)
+    (project.path / "a").unlink()
+    (project.path / "a").symlink_to(new_venv("c"))
+    shell(script, project, home).failed("recipe_thing.py")
+
+
+CLEANING = [
+    yaml.safe_load(recipe("Shared checkouts and `git clean`", "yaml", "ci.md", nth))
+    for nth in (0, 1)
+]
+CLEAN = [
+    CLEANING[0]["steps"][1]["run"],
+    f"git clean {CLEANING[1]['variables']['GIT_CLEAN_FLAGS']}",
+]
+
+
+@pytest.mark.parametrize("clean", CLEAN)
+def test_git_clean_leaves_locks(clean: str, project: Project, home: PoetryHome) -> None:
+    """As the page says: by default it removes a lock that somebody holds."""
+    environ = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
+    project.poetry(home, "install", environ=environ).succeeded()
+    environ["POETRY_SAFE_INSTALL_LOCK_TIMEOUT"] = "0"
+    (project.path / "junk").touch()
+    with (project.store / "project.lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        shell(clean, project, home).succeeded()
+        assert not (project.path / "junk").exists()
+        kept = project.poetry(home, "install", environ=environ)
+        assert kept.code == 75, kept.out
+        shell("git clean -ffdx", project, home).succeeded()
+        assert not (project.path / ".venv").exists()
+        project.poetry(home, "install", environ=environ).succeeded()
 
 
 def test_fail_early(project: Project, home: PoetryHome) -> None:

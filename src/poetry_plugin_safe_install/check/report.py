@@ -65,7 +65,7 @@ def as_json(about: dict[str, str], findings: Sequence[Finding]) -> str:
 
 
 def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> None:
-    """A row per finding, a remedy beneath each risk, and the sum of it all."""
+    """A row per finding, a remedy under each risk, and the sum of it all."""
     io.write_line(
         f"<c1>{Formatter.escape(about['project'])}</c1>\n"
         f"Poetry <c2>{about['poetry']}</c2> on Python <c2>{about['python']}</c2>\n"

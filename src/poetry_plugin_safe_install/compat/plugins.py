@@ -95,7 +95,7 @@ def poetry_cache_is_fresh(poetry: Poetry, io: IO) -> bool:
     "ProjectPluginCache._gitignore_file",
 )
 def install_plugins(poetry: Poetry, io: IO, directory: Path) -> None:
-    """Install the project's plugins as Poetry would, but all of them beneath a directory.
+    """Install the project's plugins as Poetry would, but all of them under a directory.
 
     What goes on ``sys.path`` comes into ``lib``; Poetry would put the console scripts
     and data files into its own environment, where projects overwrite each other's.

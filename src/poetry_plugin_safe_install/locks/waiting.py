@@ -123,7 +123,7 @@ def in_short(holders: list[HolderRecord]) -> str:
 
 
 def _columns(io: IO) -> int:
-    """The width of the terminal where a line may be updated in place, else 0.
+    """The width of the terminal where a line may be updated in place, otherwise 0.
 
     Colours alone say nothing: they may be forced on for a log file.
     """
