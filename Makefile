@@ -69,6 +69,10 @@ dist: $(VENV)/made ## build what is released, and check it
 test-dist: $(VENV)/made ## test the very files that are in dist/
 	DIST=dist $(PY) -m pytest tests/commands/test_packaging.py $(ARGS)
 
+.PHONY: urls
+urls: ## have all links name the owner that Homepage in pyproject.toml names
+	.ci/urls
+
 .PHONY: lock
 lock: $(VENV)/made ## take new releases of the development tools
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --upgrade \

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.projects import Project
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -111,13 +114,90 @@ def test_wheel_works(
     assert (project.store / "project.lock").exists()
 
 
-def test_urls_are_real(dist: Path) -> None:
-    """Skips until the placeholders are replaced, which a release has to do."""
+def commands(heading: str) -> list[str]:
+    """What a section of README has the reader type."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\$ (.+?)(?:\s+#.*)?$", section, re.M)
+
+
+def test_added_and_removed_as_readme_says(
+    dist: Path,
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    index: LocalIndex,
+    tmp_path: Path,
+) -> None:
+    """Afterwards nothing is left but what it names, and Poetry works as before."""
+    own_folder.mkdir()
+    shutil.copy(only(dist, "*.whl"), own_folder)
+    home = poetry_home(POETRY_VERSIONS[-1], protected=False).clone(tmp_path / "home")
+    config = tmp_path / "config"
+    config.mkdir()
+    source = f'[[tool.poetry.source]]\nname = "local"\nurl = "{index.url}"\n'
+    (config / "pyproject.toml").write_text(f'{source}priority = "primary"\n')
+    project = new_project(requires_plugins="")
+    environ = project.environment(
+        environ={"POETRY_CONFIG_DIR": str(config), "POETRY_VIRTUALENVS_CREATE": "true"}
+    )
+    environ["PATH"] = f"{home.executable.parent}{os.pathsep}{environ['PATH']}"
+
+    def run(command: str) -> None:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=project.path,
+            env=environ,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    add = "poetry self add poetry-plugin-safe-install"
+    assert f"$ {add}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in (add, "poetry lock", "poetry install"):
+        run(command)
+    assert (project.store / "project.lock").exists()
+
+    for command in commands("Uninstall"):
+        run(command)
+    run("poetry install && poetry run python -c 'import demo'")
+
+    found = set(tmp_path.rglob("*safe?install*")) - {*own_folder.iterdir()}
+    locks = (".safe-install.lock", ".safe-install.lock.holders")
+    assert found == {home.site_packages / name for name in locks}
+    for place in (*found, *tmp_path.glob("venvs/*/.lock.holders")):
+        assert (
+            list(place.iterdir()) == [] if place.is_dir() else place.stat().st_size == 0
+        )
+
+
+def metadata_of(dist: Path) -> str:
     with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
         name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
-        metadata = wheel.read(name).decode()
+        return wheel.read(name).decode()
+
+
+def test_long_description_has_absolute_links(dist: Path) -> None:
+    """All that lead to this repository agree with its home page."""
+    metadata = metadata_of(dist)
+    homepage = re.findall(r"^Project-URL: Homepage, (.+)", metadata, re.M)[0]
+    urls = re.findall(r"^Project-URL: \w+, (.+)", metadata, re.M)
+    links = re.findall(r"\]\((.+?)\)", metadata)
+    pictures = re.findall(r"!\[.*?\]\((.+?)\)", metadata)
+    assert len(urls) == 4
+    assert pictures
+    for url in [*urls, *links]:
+        assert re.match(r"https://[\w.]+/", url), url
+        if "poetry-plugin-safe-install" in url:
+            assert (url + "/").startswith(homepage + "/"), url
+
+
+def test_urls_are_real(dist: Path) -> None:
+    """Skips until the placeholders are replaced, which a release has to do."""
+    metadata = metadata_of(dist)
     assert "\nProject-URL: Changelog, " in metadata
-    todo = "replace PLACEHOLDER in the URLs of pyproject.toml before a release"
+    todo = "put the owner into Homepage in pyproject.toml, and `make urls`"
     if "/PLACEHOLDER/" in metadata and "DIST" not in os.environ:
         pytest.skip(todo)
     assert "/PLACEHOLDER/" not in metadata, todo
