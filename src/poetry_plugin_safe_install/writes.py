@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-import uuid
 
 from contextlib import contextmanager
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.files import FILES
+from poetry_plugin_safe_install.private_files import private_in
+from poetry_plugin_safe_install.private_files import remove
+from poetry_plugin_safe_install.private_files import remove_abandoned
 from poetry_plugin_safe_install.settings import settings_or_default
 
 
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-
-PRIVATE = ".poetry-safe-install-"
-"""How files are called that are not whole yet."""
-
-ABANDONED_AFTER = 3600.0
-"""Seconds after which such a file counts as left behind by a killed command."""
 
 
 def protect_files(
@@ -63,12 +57,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield private
         _put_in_place(private, target)
     finally:
-        _remove(private)
+        remove(private)
 
 
 def _copy(target: Path) -> Path | None:
     """What takes the place of the file later; ``None`` if nothing can."""
-    private = target.with_name(f"{PRIVATE}{uuid.uuid4().hex}")
+    private = private_in(target.parent)
     try:
         about = os.stat(target)
     except FileNotFoundError:
@@ -84,9 +78,9 @@ def _copy(target: Path) -> Path | None:
             os.chown(private, about.st_uid, about.st_gid)
             os.chmod(private, about.st_mode & 0o7777)
     except OSError:
-        _remove(private)
+        remove(private)
         return None
-    _remove_abandoned(target.parent)
+    remove_abandoned(private)
     return private
 
 
@@ -95,16 +89,3 @@ def _put_in_place(private: Path, target: Path) -> None:
         os.replace(private, target)
     except OSError:  # a mount point, or a file that is open on Windows
         shutil.copyfile(private, target)
-
-
-def _remove(private: Path) -> None:
-    with suppress(OSError):
-        private.unlink()
-
-
-def _remove_abandoned(directory: Path) -> None:
-    before = time.time() - ABANDONED_AFTER
-    with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith(PRIVATE) and entry.stat().st_ctime < before:
-                _remove(Path(entry.path))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.builds.artifacts import PRIVATE
+from poetry_plugin_safe_install.private_files import PREFIX
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
@@ -60,7 +60,7 @@ def wheels_in(cache: Path) -> list[Path]:
 
 
 def private_directories_in(cache: Path) -> list[Path]:
-    return list((cache / "artifacts").rglob(f"{PRIVATE}*"))
+    return list((cache / "artifacts").rglob(f"{PREFIX}*"))
 
 
 @pytest.mark.matrix

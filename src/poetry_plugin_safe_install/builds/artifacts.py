@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import uuid
 
 from contextlib import suppress
 from functools import wraps
@@ -19,6 +18,8 @@ from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from poetry_plugin_safe_install.private_files import PREFIX
+from poetry_plugin_safe_install.private_files import private_in
 from poetry_plugin_safe_install.store import make_directory
 
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poetry_plugin_safe_install.locks.lock import HeldLock
-
-PRIVATE = ".safe-install-"
-"""How private directories are called: no name that Poetry looks for in its cache."""
 
 ABANDONED_AFTER = 24 * 3600
 """Seconds after which a private directory counts as left behind, locked or not."""
@@ -89,7 +87,7 @@ class Artifacts:
         make_directory(place)
         remove_abandoned(place)
         while True:
-            private = place / f"{PRIVATE}{uuid.uuid4().hex}"
+            private = private_in(place)
             private.mkdir()
             try:
                 hold = try_acquire(_lock_of(private), Mode.EXCLUSIVE, self._command)
@@ -113,7 +111,7 @@ def is_abandoned(locked: bool | None, age: float) -> bool:
 
 def remove_abandoned(place: Path) -> None:
     """Remove what builds that were cut off have left beside the place of a wheel."""
-    for private in place.glob(f"{PRIVATE}*"):
+    for private in place.glob(f"{PREFIX}*"):
         hold = None
         locked: bool | None = None
         with suppress(LockUnavailableError):

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import uuid
 
 from contextlib import contextmanager
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from poetry_plugin_safe_install.private_files import private_in
+from poetry_plugin_safe_install.private_files import remove
+from poetry_plugin_safe_install.private_files import remove_abandoned
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-PRIVATE = ".safe-install-"
-"""How unfinished files are called: no name that Poetry looks for in its caches."""
-
-ABANDONED_AFTER = 24 * 3600
-"""Seconds after which an unfinished file counts as left behind by a killed process."""
 
 ATTEMPTS = 10
 """How often to start again where others fill the directory that is being removed."""
@@ -37,7 +33,7 @@ def write_private(
         for what the user's umask says.
     :raises OSError: if it cannot be written; then nothing is left.
     """
-    private = path.with_name(f"{PRIVATE}{uuid.uuid4().hex}")
+    private = private_in(path.parent)
     file_mode = 0o666 if mode is None else mode
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -47,7 +43,7 @@ def write_private(
         os.makedirs(path.parent, directory_mode, exist_ok=True)
         fd = os.open(private, flags, file_mode)
     else:
-        _remove_abandoned(path.parent)
+        remove_abandoned(private)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -69,21 +65,6 @@ def write_whole(path: Path, data: bytes | memoryview, mode: int | None = None) -
     except BaseException:
         remove(private)
         raise
-
-
-def remove(path: Path) -> None:
-    """Remove a file that may be gone, or that on Windows another process reads."""
-    with suppress(OSError):
-        path.unlink()
-
-
-def _remove_abandoned(directory: Path) -> None:
-    before = time.time() - ABANDONED_AFTER
-    with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith(PRIVATE) and entry.stat().st_mtime < before:
-                with suppress(OSError):
-                    os.unlink(entry.path)
 
 
 def remove_tree(path: Path, trash: Path) -> None:
@@ -116,7 +97,7 @@ def _remove_busy_tree(path: Path) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield where to write what replaces ``path`` when all went well."""
-    private = path.with_name(f"{PRIVATE}{uuid.uuid4().hex}")
+    private = private_in(path.parent)
     try:
         yield private
         os.replace(private, path)

@@ -14,9 +14,9 @@ from io import BytesIO
 from typing import IO
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.caches.files import remove
 from poetry_plugin_safe_install.caches.files import write_private
 from poetry_plugin_safe_install.caches.files import write_whole
+from poetry_plugin_safe_install.private_files import remove
 
 
 if TYPE_CHECKING:

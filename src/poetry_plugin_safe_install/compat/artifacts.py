@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.progress import PROGRESS
+from poetry_plugin_safe_install.compat.progress import teller
 
 
 if TYPE_CHECKING:
@@ -35,16 +37,9 @@ if TYPE_CHECKING:
             """A file in the cache is not what the lock file names: another is fetched."""
 
 
-ARTIFACTS = Internals("the artifact cache")
+ARTIFACTS = Internals("the artifact cache", PROGRESS)
 
 
-@ARTIFACTS.uses(
-    "poetry.installation.executor",
-    "Executor._shutdown",
-    "Executor._write",
-    "Executor.get_operation_message",
-    "Executor.supports_fancy_output",
-)
 @ARTIFACTS.around("poetry.installation.executor", "Executor._download_archive")
 def _download_archive(
     downloads: Downloads,
@@ -56,16 +51,7 @@ def _download_archive(
 ) -> None:
     """The second of two commands finds what the first has downloaded."""
 
-    def tell(text: str) -> bool:
-        # The main thread is told of Ctrl-C, and waits for this one to end.
-        if executor._shutdown:
-            raise KeyboardInterrupt
-        message = executor.get_operation_message(operation)
-        line = f"  <fg=blue;options=bold>-</> {message}: <comment>{text}</comment>"
-        executor._write(operation, line)
-        return executor.supports_fancy_output()
-
-    with downloads.alone(dest, tell):
+    with downloads.alone(dest, teller(executor, operation)):
         if not (dest.exists() and _agrees(dest, operation.package)):
             original(executor, operation, url, dest)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install.compat.internals import Internals
+from poetry_plugin_safe_install.compat.progress import PROGRESS
+from poetry_plugin_safe_install.compat.progress import teller
 
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from poetry.utils.cache import ArtifactCache
 
 
-BUILDS = Internals("builds")
+BUILDS = Internals("builds", PROGRESS)
 
 
 if TYPE_CHECKING:
@@ -142,13 +144,6 @@ def _start_backend(
     original(cmd, cwd, {**environ, **(extra_environ or {})})
 
 
-@BUILDS.uses(
-    "poetry.installation.executor",
-    "Executor._shutdown",
-    "Executor._write",
-    "Executor.get_operation_message",
-    "Executor.supports_fancy_output",
-)
 @BUILDS.around("poetry.installation.executor", "Executor._prepare_archive")
 def _prepare_archive(
     watch: BuildWatch,
@@ -157,17 +152,8 @@ def _prepare_archive(
     operation: Any,
     **kwargs: Any,
 ) -> Path:
-    def tell(text: str) -> bool:
-        # The main thread is told of Ctrl-C, and waits for this one to end.
-        if executor._shutdown:
-            raise KeyboardInterrupt
-        message = executor.get_operation_message(operation)
-        line = f"  <fg=blue;options=bold>-</> {message}: <comment>{text}</comment>"
-        executor._write(operation, line)
-        return executor.supports_fancy_output()
-
     thread = threading.get_ident()
-    watch.tellers[thread] = tell
+    watch.tellers[thread] = teller(executor, operation)
     try:
         return original(executor, operation, **kwargs)
     finally:

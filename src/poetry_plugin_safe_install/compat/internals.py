@@ -118,9 +118,14 @@ def _is_set_by_constructor(owner: Any, name: str) -> bool:
 class Internals:
     """What one subject needs of Poetry: checked as a whole before the first use."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, *parts: Internals) -> None:
+        """
+        :param parts: subjects that are part of this one, declared elsewhere.
+        """
         self.subject = subject
-        self.declared: list[Internal] = []
+        self.declared: list[Internal] = [
+            internal for part in parts for internal in part.declared
+        ]
         self._wrappers: list[tuple[Internal, Callable[..., Any]]] = []
         self._patches: list[_Patch] = []
 

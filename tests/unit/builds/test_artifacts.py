@@ -13,10 +13,10 @@ from poetry.core.packages.utils.link import Link
 from poetry.utils.cache import ArtifactCache
 
 from poetry_plugin_safe_install.builds.artifacts import ABANDONED_AFTER
-from poetry_plugin_safe_install.builds.artifacts import PRIVATE
 from poetry_plugin_safe_install.builds.artifacts import Artifacts
 from poetry_plugin_safe_install.builds.artifacts import is_abandoned
 from poetry_plugin_safe_install.builds.artifacts import remove_abandoned
+from poetry_plugin_safe_install.private_files import PREFIX
 
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def test_what_is_abandoned(locked: bool | None, age: float, abandoned: bool) -> 
 
 
 def test_only_what_is_abandoned_is_removed(tmp_path: Path) -> None:
-    for name in (f"{PRIVATE}dead", f"{PRIVATE}alive", "other"):
+    for name in (f"{PREFIX}dead", f"{PREFIX}alive", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / WHEEL).write_bytes(b"half a wh")
-    with FileLock(tmp_path / f"{PRIVATE}alive" / ".lock"):
+    with FileLock(tmp_path / f"{PREFIX}alive" / ".lock"):
         remove_abandoned(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{PRIVATE}alive", "other"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}alive", "other"}
 
 
 def test_the_second_replaces_the_first_while_that_is_read(tmp_path: Path) -> None:

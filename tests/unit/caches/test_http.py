@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poetry_plugin_safe_install.caches import files
 from poetry_plugin_safe_install.caches import http
+from poetry_plugin_safe_install.private_files import PREFIX
 
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_a_failure_leaves_the_old_entry_or_none(
         metadata = path.read_bytes() if path.exists() else None
         body = http.body_path(path).read_bytes()
         assert metadata is None or (metadata, body) == (b"metadata", b"body")
-        assert not list(tmp_path.glob(f"{files.PRIVATE}*"))
+        assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def fails_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:

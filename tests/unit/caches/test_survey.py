@@ -22,7 +22,13 @@ def write(path: Path, text: str = "text") -> str:
 
 def test_what_is_not_whole(tmp_path: Path) -> None:
     answers = tmp_path / "index" / "_http_" / "a" / "b"
-    for name in ("whole", "whole.body", "whole.lock", ".safe-install-1", "tmp12"):
+    for name in (
+        "whole",
+        "whole.body",
+        "whole.lock",
+        ".poetry-safe-install-1",
+        "tmp12",
+    ):
         write(answers / name)
     write(tmp_path / "index" / "_http" / "a" / "of-one-file")
     write(tmp_path / "index" / "ab" / "release")
