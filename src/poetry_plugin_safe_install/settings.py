@@ -279,8 +279,14 @@ def _given(
 def settings_of(command: StartingCommand) -> Settings:
     """The settings of a command, from its options, the environment and its project.
 
+    As they are when it starts: each part of its protection asks.
+
     :raises SettingError: as ``resolve`` does.
     """
+    return command.once(_settings_of)
+
+
+def _settings_of(command: StartingCommand) -> Settings:
     options, project = {}, command.project
     if command.words[0] == "safe-install":
         options = {setting.key: command.option(setting.key) for setting in SETTINGS}

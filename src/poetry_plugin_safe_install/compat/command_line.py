@@ -19,11 +19,14 @@ from poetry_plugin_safe_install.compat.internals import warn
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+    from typing import TypeVar
 
     from cleo.io.io import IO
     from poetry.console.application import Application
     from poetry.plugins.plugin_manager import PluginManager
     from poetry.poetry import Poetry
+
+    Found = TypeVar("Found")
 
 
 COMMAND_LINE = Internals("the command line")
@@ -39,6 +42,14 @@ class StartingCommand:
         self.application = application
         self._at_end = ExitStack()
         self._is_known_poetry = True
+        self._found: dict[Any, Any] = {}
+
+    def once(self, find: Callable[[StartingCommand], Found]) -> Found:
+        """What this function finds of the command; it is called once."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        found: Found = self._found[find]
+        return found
 
     def patch(self, internals: Internals, context: Any) -> None:
         """Patch these until the command ends, or say that this Poetry is not known.
