@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory import ROOT
 from tests.laboratory.caching_index import PATIENT
 from tests.laboratory.caching_index import CachingIndex
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -27,7 +24,6 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Iterable
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
 
 TWO_FILES = ("2.4.3", "2.5.1")
 """Poetrys that keep an answer in a file of metadata and one with the body."""
-
-KILLS = ROOT / "tests" / "laboratory" / "kills"
 
 
 @pytest.fixture
@@ -228,58 +222,6 @@ def test_the_answer_is_unchanged_and_the_cache_is_of_another_generation(
     assert (locked(first), locked(second)) == (["1.0"], ["2.0"])
     third.poetry(home, "lock").succeeded()
     assert locked(third) == ["2.0"]
-
-
-def killed_at(
-    change: int, project: Project, home: PoetryHome, cache: Path, tmp_path: Path
-) -> bool:
-    """Kill ``poetry lock`` before its N-th change of the cache; whether there was one."""
-    environ = {
-        "PYTHONPATH": str(KILLS),
-        "KILL_BELOW": str(cache / "cache" / "repositories"),
-        "KILL_COUNT": str(tmp_path / f"changes-{change}"),
-        "KILL_AT": str(change),
-    }
-    result = project.poetry(home, "lock", environ=environ, start_new_session=True)
-    assert result.code in (0, -signal.SIGKILL), result.out
-    return result.code != 0
-
-
-def kill_at(
-    changes: Iterable[int],
-    home: PoetryHome,
-    project: Project,
-    cache: Path,
-    tmp_path: Path,
-) -> int:
-    """Kill at each of these changes; every later ``poetry lock`` succeeds."""
-    for number in changes:
-        shutil.rmtree(cache, ignore_errors=True)
-        (project.path / "poetry.lock").unlink(missing_ok=True)
-        if not killed_at(number, project, home, cache, tmp_path):
-            return number - 1
-        (project.path / "poetry.lock").unlink(missing_ok=True)
-        project.poetry(home, "lock").succeeded()
-        assert locked(project) == ["1.0"], number
-    return number
-
-
-@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
-def test_killed_while_the_cache_is_filled(
-    version: str, new_user: Callable[[str], Project], cache: Path, tmp_path: Path
-) -> None:
-    kill_at(range(11, 40, 6), poetry_home(version), new_user("one"), cache, tmp_path)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("version", POETRY_VERSIONS)
-def test_killed_at_every_change_of_the_cache(
-    version: str, new_user: Callable[[str], Project], cache: Path, tmp_path: Path
-) -> None:
-    home, project = poetry_home(version), new_user("one")
-    changes = kill_at(itertools.count(1), home, project, cache, tmp_path)
-    print(f"Poetry {version}: killed at each of {changes} changes")
 
 
 THREADS = """\

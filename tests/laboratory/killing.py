@@ -60,19 +60,22 @@ def killed(
     poetry: Preloaded,
     project: Project,
     *arguments: str,
-    venv: Path,
+    venv: Path | None = None,
+    below: Path | None = None,
     at: int = 0,
     half: bool = False,
 ) -> Killed:
     """Run ``poetry …`` and kill it, and all that it started, at its N-th change.
 
+    :param venv: the activated virtual environment, if any.
+    :param below: where changes count, if that is not the environment.
     :param at: 0 only counts.
     :param half: kill after a file was created or truncated, not before.
     """
     count = project.path.parent / f"changes-{uuid.uuid4().hex}"
     environ = {
         "PYTHONPATH": str(KILLS),
-        "KILL_BELOW": str(venv),
+        "KILL_BELOW": str(below or venv),
         "KILL_COUNT": str(count),
         "KILL_AT": str(at),
         **({"KILL_HALF": "1"} if half else {}),
