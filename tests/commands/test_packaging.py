@@ -17,6 +17,7 @@ import pytest
 
 from tests.laboratory import ROOT
 from tests.laboratory import VERSION
+from tests.laboratory.distributions import build
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 
@@ -28,17 +29,7 @@ if TYPE_CHECKING:
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.projects import Project
 
-EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 OLDEST_AND_NEWEST = dict.fromkeys((POETRY_VERSIONS[0], POETRY_VERSIONS[-1]))
-
-
-def build(*arguments: str | Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "build", *map(str, arguments)],
-        check=True,
-        capture_output=True,
-        env={**os.environ, **EPOCH},
-    )
 
 
 @pytest.fixture(scope="module")
