@@ -125,8 +125,8 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("publish",): _BUILD,
 }
 
-SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD)
-"""Commands that remove what a killed command has left; an install does so later."""
+SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD, Need.INSTALL)
+"""Commands that remove what a killed command has left."""
 
 READ_ONLY_OPTIONS = frozenset({"check", "format", "show-config"})
 """Options that make ``safe-install`` look instead of install."""
@@ -164,9 +164,12 @@ def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
 
 # The lock plan.
 
-PROJECT, ENVIRONMENT, BUILD = "project", "environment", "build"
+PROJECT, PLUGIN_SET = "project", "plugin set"
+ENVIRONMENT, BUILD = "environment", "build"
 """What is locked, in the order in which it is asked for."""
 
+MISSING = "plugin set missing"
+MADE = "plugin set made"
 LOADED = "plugins loaded"
 ACTIVATED = "plugins activated"
 MUST_CREATE = "environment must be created"
@@ -184,7 +187,8 @@ class Facts:
     """What is known about a command; it becomes more on the way.
 
     :param others: there is another plugin, loaded or yet to be installed.
-    :param must_publish: plugin sets have to be made or removed.
+    :param must_publish: the plugin set has to be made.
+    :param must_tidy: plugin sets or unprotected Poetry's have to be removed.
     :param rewriters: another plugin listens to console events or is a generic one, and
         so may rewrite the project's files while the command runs.
     :param rewritten: one of them has done so when the command's own code starts.
@@ -196,12 +200,14 @@ class Facts:
         *,
         others: bool = False,
         must_publish: bool = False,
+        must_tidy: bool = False,
         rewriters: bool = False,
         rewritten: bool = False,
         must_create: bool = False,
     ) -> None:
         self.others = others
         self.must_publish = must_publish
+        self.must_tidy = must_tidy
         self.rewriters = rewriters
         self.rewritten = rewritten
         self.must_create = must_create
@@ -210,9 +216,9 @@ class Facts:
 def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     """The steps in which a command takes and releases its locks.
 
-    Nobody waits indefinitely: every command asks for the project, then the environment,
-    then for one build at a time, and never for an earlier one while it holds a later
-    one. To hold the project in another mode, it is released first, and nothing else is
+    Nobody waits indefinitely: every command asks for the project, then its plugin set or
+    the environment, then for one build at a time, and never for an earlier one while it
+    holds a later one. To hold the project in another mode, it is released first, and nothing else is
     held then; but what is exclusive can be shared without releasing it.
 
     :param scope: the setting ``lock-scope``.
@@ -220,10 +226,11 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     from poetry_plugin_safe_install.locks.lock import Mode
 
     first = mode_while_activating(
-        row.need, scope, others=facts.others, must_publish=facts.must_publish
+        row.need, scope, others=facts.others, must_tidy=facts.must_tidy
     )
     last = mode_while_running(row.need, scope, rewriters=facts.rewriters)
-    steps: list[Step] = [(LOADED, PROJECT, first)]
+    steps: list[Step] = _publication(first) if facts.must_publish else []
+    steps += [(LOADED, PROJECT, first)]
     if last is not first:
         steps += _change(ACTIVATED, last)
     if facts.must_create and last is not Mode.EXCLUSIVE:
@@ -245,12 +252,27 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     return [*steps, (ENDED, ENVIRONMENT, None), (ENDED, PROJECT, None)]
 
 
+def _publication(then: Mode | None) -> list[Step]:
+    """A set is made beside those of other interpreters, and by one command only.
+
+    :param then: how the project is locked after that.
+    """
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    steps: list[Step] = [
+        (MISSING, PROJECT, Mode.SHARED),
+        (MISSING, PLUGIN_SET, Mode.EXCLUSIVE),
+        (MADE, PLUGIN_SET, None),
+    ]
+    return [*steps, (MADE, PROJECT, None)] if then is not Mode.SHARED else steps
+
+
 def _change(moment: str, mode: Mode | None) -> list[Step]:
     return [(moment, PROJECT, None), (moment, PROJECT, mode)]
 
 
 def mode_while_activating(
-    need: Need, scope: str, *, others: bool, must_publish: bool
+    need: Need, scope: str, *, others: bool, must_tidy: bool
 ) -> Mode | None:
     """How the project is locked before any plugin is activated: see ``Facts``."""
     from poetry_plugin_safe_install.locks.lock import Mode
@@ -262,7 +284,7 @@ def mode_while_activating(
     if need in (Need.PLUGINS, Need.NOTHING):
         return Mode.SHARED if others and scope != "phase" else None
     if need in (Need.BUILD, Need.INSTALL):
-        exclusive = must_publish or scope == "command" or (scope == "auto" and others)
+        exclusive = must_tidy or scope == "command" or (scope == "auto" and others)
         return Mode.EXCLUSIVE if exclusive else Mode.SHARED
     return None
 
@@ -273,14 +295,14 @@ def mode_while_running(need: Need, scope: str, *, rewriters: bool) -> Mode | Non
 
     if need in (Need.PLUGINS, Need.NOTHING):
         return Mode.EXCLUSIVE if rewriters and scope != "phase" else None
-    return mode_while_activating(need, scope, others=rewriters, must_publish=False)
+    return mode_while_activating(need, scope, others=rewriters, must_tidy=False)
 
 
 def may_share(need: Need, scope: str, facts: Facts) -> bool:
     """Whether a command that wants the project exclusively may share it with those whose
     plugins are the same, and were found to rewrite nothing."""
     listens = need in (Need.BUILD, Need.INSTALL) and scope == "auto" and facts.others
-    return listens and not facts.must_publish and not facts.must_create
+    return listens and not facts.must_tidy and not facts.must_create
 
 
 def mode_from_here(

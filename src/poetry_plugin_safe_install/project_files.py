@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.store import Store
 
 NAMES = ("pyproject.toml", "poetry.lock")
+READ = (*NAMES, "poetry.toml")
+"""What Poetry reads of a project."""
 
 
 class ProjectFiles:
@@ -42,6 +44,7 @@ class ProjectFiles:
         self._backend = backend
         self._locked = [pyproject.parent]
         self._before = fingerprint(pyproject.parent)
+        self._seen: list[object] = []
 
     def locks(self, *, others: bool, alike: str = "") -> list[Lock]:
         """The locks of all that may be rewritten, in the order that all commands keep.
@@ -91,6 +94,16 @@ class ProjectFiles:
         seen = fingerprint(self._pyproject.parent)
         return f"{command} {os.path.realpath(sys.prefix)} {seen[0]}"
 
+    @property
+    def have_changed(self) -> bool:
+        """Whether they may be others than when this was asked last: yes at first.
+
+        The contents count too: a rewrite in place may come to the size that a file had,
+        within what the clock of its file system can tell apart.
+        """
+        before, self._seen = self._seen, [*map(contents, self._locked)]
+        return before != self._seen
+
     def remember(self) -> None:
         """Nobody else rewrites them from now on."""
         self._before = fingerprint(self._pyproject.parent)
@@ -110,6 +123,23 @@ def fingerprint(project: Path) -> list[object]:
         try:
             about = os.stat(project / name)
             found.append((about.st_ino, about.st_size, about.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def contents(project: Path) -> list[object]:
+    """The files of a project that Poetry reads, and how they came to be.
+
+    :param project: the directory of pyproject.toml.
+    """
+    found: list[object] = []
+    for name in READ:
+        try:
+            with (project / name).open("rb") as file:
+                about = os.fstat(file.fileno())
+                identity = (about.st_ino, about.st_mtime_ns, about.st_ctime_ns)
+                found.append((identity, file.read()))
         except OSError:
             found.append(None)
     return found

@@ -150,14 +150,12 @@ class ProtectedCommand(Protection):
     def plugins_loaded(self) -> Protection:
         try:
             self._lock_project()
-        except SafeInstallError as error:
-            return self._failed(error)
-        requires = self._requires_plugins
-        if requires is None:
-            return self  # Poetry will say what is wrong with the file
-        try:
-            self._load_plugins(requires)
-        except Exception as error:  # Poetry could not install or load a plugin
+            requires = self._requires_plugins
+            if (
+                requires is not None
+            ):  # otherwise Poetry says what is wrong with the file
+                self._load_plugins(requires)
+        except Exception as error:  # or Poetry could not install or load a plugin
             return self._failed(error)
         return self
 
@@ -192,7 +190,7 @@ class ProtectedCommand(Protection):
     def _lock_as_far_as_known(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
         if self._store.staging.exists() and self._row.need in needs.SWEEPERS:
-            self._sweep_leftovers()
+            self._plugins.sweep(self._session, *self._files.locks(others=False))
         scope = self._settings.lock_scope
         while True:
             requires = self._requires_plugins
@@ -202,11 +200,11 @@ class ProtectedCommand(Protection):
                 or self._command.has_other_plugins
                 or self._has_generic_plugins
             )
-            self._facts.must_publish = installs and self._plugins.needs_update(
-                requires or {}
-            )
+            if installs and self._plugins.is_missing(requires or {}):
+                self._publish_set()
+            self._facts.must_tidy = installs and self._plugins.must_tidy(requires or {})
             waited = self._walk(needs.LOADED)
-            if self._files.are_others_now:
+            if self._files.are_others_now or self._must_publish_now:
                 self._session.release(PROJECT)
             elif (
                 not waited
@@ -215,41 +213,39 @@ class ProtectedCommand(Protection):
             ):
                 return
 
-    def _sweep_leftovers(self) -> None:
-        """Remove what a killed command has left, unless somebody is busy."""
-        (lock,) = self._files.locks(others=False)
-        if held := self._session.try_now(lock, Mode.EXCLUSIVE):
-            if not held.is_within:  # otherwise an ancestor may be making a set there
-                self._plugins.sets.sweep()
-            held.release()
+    @property
+    def _must_publish_now(self) -> bool:
+        """Whether the plugins that the project requires are others than a moment ago."""
+        requires = self._requires_plugins
+        installs = self._row.need is Need.INSTALL and self._session.is_locked(PROJECT)
+        return installs and bool(requires) and self._plugins.is_missing(requires or {})
+
+    def _publish_set(self) -> None:
+        """Make the plugin set that is missing, beside those of other interpreters."""
+        self._facts.must_publish = True
+        self._walk(needs.MISSING)
+        if self._session.is_locked(PROJECT) and (requires := self._requires_plugins):
+            self._share_builds()
+            self._plugins.publish(requires)
+        self._walk(needs.MADE)
+        self._facts.must_publish = False
 
     def _load_plugins(self, requires: dict[str, Any]) -> None:
-        if self._row.need is Need.INSTALL and self._session.is_locked(PROJECT):
+        installs = self._row.need is Need.INSTALL and self._session.is_locked(PROJECT)
+        if installs:
             from poetry_plugin_safe_install.compat.plugins import leave_project_plugins
 
             leave_project_plugins(self._command)
-            if self._session.is_within(PROJECT):
-                self._plugins.sets.stage_apart()
-            made = self._has_plugins(requires) and self._update_plugins(requires)
-        else:
-            made = False
+        if installs and self._has_plugins(requires):
+            if self._session.mode(PROJECT) is Mode.EXCLUSIVE:
+                self._plugins.tidy(requires)
+            self._plugins.leave_stock_cache()
         wanted = requires and self._row.need is not Need.NOTHING
         if wanted and self._plugins.load(requires):
-            self._summary.plugin_set(made=made)
+            self._summary.plugin_set(made=self._plugins.made)
         elif wanted and not self._session.is_locked(PROJECT):
             text = "There is no plugin set for this interpreter: the plugins that the"
             warn(self._command.io, f"{text} project requires are not active.")
-
-    def _update_plugins(self, requires: dict[str, Any]) -> bool:
-        """:return: whether a plugin set was made."""
-        made = False
-        is_alone = self._session.mode(PROJECT) is Mode.EXCLUSIVE
-        if is_alone and self._plugins.needs_update(requires):
-            self._share_builds()
-            made = self._plugins.update(requires)
-            self._command.reload_project()
-        self._plugins.leave_stock_cache()
-        return made
 
     # 2. Every plugin is activated.
 
@@ -394,18 +390,22 @@ class ProtectedCommand(Protection):
     def _walk(self, moment: str, locks_of: LocksOf | None = None) -> bool:
         """Take the steps of the lock plan for a moment of the command.
 
-        :return: whether a lock was taken. The project may have changed by then, and is
-            read again.
+        :return: whether a lock was taken. The project is read again if it has changed
+            by then.
         """
         plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
         of_project = locks_of is None
-        taken = self._session.walk(plan, moment, locks_of or self._locks_of_project)
+        taken = self._session.walk(plan, moment, locks_of or self._locks_of)
         if taken and of_project:
-            self._command.reload_project()
+            if self._files.have_changed:
+                self._command.reload_project()
             self._files.remember()
         return taken
 
-    def _locks_of_project(self, _: str) -> list[Lock]:
+    def _locks_of(self, resource: str) -> list[Lock]:
+        if resource == needs.PLUGIN_SET:
+            backend, requires = self._settings.lock_backend, self._requires_plugins
+            return [self._plugins.lock_of_set(requires, backend)] if requires else []
         scope, word = self._settings.lock_scope, self._command.words[0]
         may_share = needs.may_share(self._row.need, scope, self._facts)
         alike = self._files.alike(word) if may_share else ""

@@ -63,6 +63,11 @@ class Store:
         return self.path / "plugins"
 
     @property
+    def set_locks(self) -> Path:
+        """Beside the sets that they guard, wherever these are."""
+        return self.path / "set-locks"
+
+    @property
     def pair(self) -> Path:
         """What ``pairs`` keeps while ``add`` or ``remove`` writes its two files."""
         return self.locks / "pair.json"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.environments import installed_version
+from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.plugins import slow_import_plugin
@@ -53,6 +54,52 @@ def test_every_python_has_its_own_set(
     assert tree_hash(tagged_project.store / "plugins") == hashes
     assert len(list((tagged_project.store / "plugins").iterdir())) == len(homes)
     assert not (tagged_project.store / "staging").exists()
+
+
+def test_sets_of_two_pythons_are_made_at_the_same_time(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    new_venv: Callable[..., Path],
+) -> None:
+    """Both stop in the middle of it; a third, which needs one of them, waits for it."""
+    first, other = [*pythons()][:2]
+    marker_plugin("paired", "1.0").wheel(own_folder)
+    project = new_project(requires_plugins='paired = "*"')
+    project.lock()
+    place = "poetry_plugin_safe_install.project_plugins.sets:_compile:before"
+    with Pause(place) as pause:
+        running = [
+            project.start(
+                poetry_home(minor=minor),
+                "install",
+                venv=new_venv(minor, minor),
+                environ=pause.environment,
+            )
+            for minor in (first, other)
+        ]
+        making = [pause.arrival(), pause.arrival()]
+        home, venv = poetry_home(minor=first), new_venv("third", first)
+        third = project.start(home, "install", venv=venv)
+        third.says(f"Waiting for the plugin set of the project {project.path}, held by")
+        for each in making:
+            each.let_go()
+        said = [command.result().succeeded().out for command in (*running, third)]
+
+    assert [text.count("Installing paired") for text in said] == [1, 1, 0]
+    assert all("paired 1.0 is active" in text for text in said)
+    assert not (project.store / "staging").exists()
+
+
+def test_project_is_read_once_if_nobody_changes_it(
+    new_project: Callable[..., Project], home: PoetryHome
+) -> None:
+    """Its environment is made meanwhile, so that the lock changes hands twice."""
+    project = new_project()
+    project.lock()
+    with Pause("poetry.factory:Factory.create_poetry:before") as pause:
+        install = project.start(home, "install", environ=pause.environment)
+        pause.arrival().let_go()
+        install.result(60).succeeded()
 
 
 def test_first_install_of_a_fresh_clone_has_the_version(

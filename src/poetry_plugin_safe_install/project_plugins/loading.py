@@ -17,6 +17,8 @@ from poetry_plugin_safe_install.compat.config import poetry_version
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.project_plugins.imports import Imports
 from poetry_plugin_safe_install.project_plugins.imports import entries_of
 from poetry_plugin_safe_install.project_plugins.sets import PluginSet
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.store import Store
 
 
@@ -44,43 +47,72 @@ class ProjectPlugins:
 
     def __init__(self, command: StartingCommand, store: Store) -> None:
         self._command = command
+        assert command.project is not None
+        self._project = command.project.parent
+        self._store = store
         self._cache = StockPluginCache(command.poetry_cache)
+        self.made = False
+        """Whether this command has made a set."""
         self.sets = PluginSets(store, interpreter_name(poetry_version()))
 
-    def needs_update(self, requires: dict[str, Any]) -> bool:
-        """Whether there is anything to publish or to remove. Changes nothing."""
-        if requires:
-            outdated = not self.sets.exact(self._name(requires))
-        else:
-            outdated = bool(self.sets.everything())
-        return outdated or self.sets.staging.exists() or self._must_retire(requires)
+    def is_missing(self, requires: dict[str, Any]) -> bool:
+        """Whether the set must be made. Changes nothing."""
+        return bool(requires) and not self.sets.exact(self._name(requires))
 
-    def update(self, requires: dict[str, Any]) -> bool:
-        """Publish the set that is missing, remove what nobody needs any longer.
+    def must_tidy(self, requires: dict[str, Any]) -> bool:
+        """Whether there is anything to remove. Changes nothing."""
+        if self._must_retire(requires):
+            return True
+        return bool(self._superfluous() if requires else self.sets.everything())
 
-        The caller holds the project exclusively.
+    def _superfluous(self) -> list[PluginSet]:
+        """Whoever has made a set removes those that nobody has used for long."""
+        return self.sets.unused(time.time()) if self.made else []
 
-        :return: whether a set was made.
+    def lock_of_set(self, requires: dict[str, Any], backend: str) -> Lock:
+        """
+        :param backend: the setting ``lock-backend``.
+        """
+        path = self.sets.lock_path(self._name(requires))
+        guards = f"the plugin set of the project {self._project}"
+        return Lock(path, guards, self._store.locks, backend)
+
+    def publish(self, requires: dict[str, Any]) -> None:
+        """Make the set unless somebody else has.
+
+        The caller shares the project, and has the lock of the set.
+
         :raises Exception: Poetry's own, if it cannot install the plugins. Whatever was
             published before is still in place then.
         """
-        self.sets.sweep()
-        name = self._name(requires)
-        made = False
+        if not self.is_missing(requires):
+            return
+        about = {
+            "requires-plugins": requires,
+            "made-by": self._command.line,
+            "made-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        self.sets.publish(self._name(requires), self._fill, about)
+        self.made = True
+        self._command.reload_project()
+
+    def tidy(self, requires: dict[str, Any]) -> None:
+        """Remove what nobody needs any longer.
+
+        The caller holds the project exclusively.
+        """
         if not requires:
             self._remove_everything()
-        elif not self.sets.exact(name):
-            about = {
-                "requires-plugins": requires,
-                "made-by": self._command.line,
-                "made-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            }
-            self.sets.publish(name, self._fill, about)
-            made = True
-            self.sets.remove(self.sets.unused(time.time()))
+        self.sets.remove(self._superfluous())
         if self._must_retire(requires):
             self._retire(requires)
-        return made
+
+    def sweep(self, session: Session, project: Lock) -> None:
+        """Remove what a killed command has left, unless somebody is busy."""
+        if held := session.try_now(project, Mode.EXCLUSIVE):
+            if not held.is_within:  # otherwise an ancestor may be making a set there
+                self.sets.sweep()
+            held.release()
 
     def _retire(self, requires: dict[str, Any]) -> None:
         """Where it cannot be written it stays; this command does not load from it."""
@@ -164,6 +196,7 @@ class ProjectPlugins:
                 "</info>\n"
             )
             self.sets.remove(sets)
+        self.sets.remove_locks()
 
     def _fill(self, directory: Path) -> None:
         poetry = read_project(self._command)

@@ -8,6 +8,7 @@ of a set or none of it. ::
         plugins/<interpreter>/<set>/lib     what goes on sys.path
         plugins/<interpreter>/<set>/bin     console scripts, and so on
         plugins/<interpreter>/<set>.used    the mark: last use, and who uses it now
+        set-locks/<interpreter>-<set>.lock  who makes it
         staging/…                           sets being made or being removed
 """
 
@@ -154,6 +155,7 @@ class PluginSets:
     def __init__(self, store: Store, interpreter: str) -> None:
         self.staging = store.staging
         self.all_interpreters = store.plugin_sets
+        self._locks = store.set_locks
         self._own = store.plugin_sets / interpreter
 
     def exact(self, name: str) -> PluginSet | None:
@@ -182,29 +184,34 @@ class PluginSets:
     def publish(
         self, name: str, fill: Callable[[Path], None], about: dict[str, Any]
     ) -> PluginSet:
-        """Make a set and publish it. The caller holds the project exclusively.
+        """Make a set and publish it. The caller shares the project, and has its lock.
 
         :param fill: installs what belongs into the set into the directory it is
             given, which does not exist yet. If it raises, nothing is left behind.
         :param about: recorded in the set, for people.
         """
-        staged = self._stage()
         target = self._own / name
-        try:
+        with self._staged() as staged:
             with not_for_everyone():
                 fill(staged)
                 _compile(staged, target)
                 _describe(staged, {**about, "entries": _entries(staged)})
             if target.is_dir() and not PluginSet(target).is_whole:
-                os.replace(target, self._stage())
+                with self._staged() as broken:
+                    os.replace(target, broken)
             _put_in_place(staged, target)
-        finally:
-            self.sweep()
         return PluginSet(target)
 
-    def stage_apart(self) -> None:
-        """Make sets where an ancestor of this command, which may make one too, does not."""
-        self.staging = self.staging / f"within-{os.getpid()}"
+    def lock_path(self, name: str) -> Path:
+        """The lock of a set that is being made."""
+        return self._lock_path(self._own / name)
+
+    def _lock_path(self, path: Path) -> Path:
+        return self._locks / f"{path.parent.name}-{path.name}.lock"
+
+    def remove_locks(self) -> None:
+        """The caller holds the project exclusively."""
+        shutil.rmtree(self._locks, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what is staged. The caller holds the project exclusively.
@@ -228,19 +235,37 @@ class PluginSets:
             hold = _hold_mark(found.mark, shared=False)
             if hold is False:
                 continue
-            with contextlib.suppress(OSError):
-                os.replace(found.path, self._stage())
+            with contextlib.suppress(OSError), self._staged() as removed:
+                os.replace(found.path, removed)
                 found.mark.unlink(missing_ok=True)
+                self._lock_path(found.path).unlink(missing_ok=True)
             if hold is not None:
                 os.close(hold)
             for directory in (found.path.parent, self.all_interpreters):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
-        self.sweep()
 
-    def _stage(self) -> Path:
-        make_directory(self.staging)
-        return self.staging / uuid.uuid4().hex
+    @contextlib.contextmanager
+    def _staged(self) -> Iterator[Path]:
+        """A place out of sight; what is still there at the end is removed."""
+        with staged_in(self.staging) as place:
+            yield place
+
+
+@contextlib.contextmanager
+def staged_in(staging: Path) -> Iterator[Path]:
+    """A place out of sight; what is still there at the end is removed.
+
+    :param staging: is there only as long as something is in it.
+    """
+    make_directory(staging)
+    place = staging / uuid.uuid4().hex
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            staging.rmdir()
 
 
 def _sets_in(directory: Path) -> Iterator[PluginSet]:

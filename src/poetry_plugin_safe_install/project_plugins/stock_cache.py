@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.store import make_directory
+from poetry_plugin_safe_install.project_plugins.sets import staged_in
 
 
 if TYPE_CHECKING:
@@ -72,10 +71,8 @@ class StockPluginCache:
 
     def remove(self, staging: Path) -> None:
         """Remove it atomically. The caller holds the project exclusively."""
-        make_directory(staging)
-        with contextlib.suppress(OSError):
-            os.replace(self.path, staging / uuid.uuid4().hex)
-        shutil.rmtree(staging, ignore_errors=True)
+        with contextlib.suppress(OSError), staged_in(staging) as removed:
+            os.replace(self.path, removed)
 
     def copy_to(self, lib: Path) -> None:
         shutil.copytree(

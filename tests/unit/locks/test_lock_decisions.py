@@ -17,6 +17,7 @@ from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.needs import BACKEND_STARTS
 from poetry_plugin_safe_install.needs import BUILD
 from poetry_plugin_safe_install.needs import ENVIRONMENT
+from poetry_plugin_safe_install.needs import PLUGIN_SET
 from poetry_plugin_safe_install.needs import PROJECT
 from poetry_plugin_safe_install.needs import Facts
 from poetry_plugin_safe_install.needs import Need
@@ -110,7 +111,7 @@ def test_what_a_command_asks_and_writes(
 
 
 @pytest.mark.parametrize(
-    ("need", "scope", "others", "must_publish", "mode"),
+    ("need", "scope", "others", "must_tidy", "mode"),
     [
         (Need.RUN, "auto", True, False, SHARED),
         (Need.RUN, "command", False, False, SHARED),
@@ -131,11 +132,10 @@ def test_what_a_command_asks_and_writes(
     ],
 )
 def test_mode_while_activating(
-    need: Need, scope: str, others: bool, must_publish: bool, mode: Mode | None
+    need: Need, scope: str, others: bool, must_tidy: bool, mode: Mode | None
 ) -> None:
     assert (
-        mode_while_activating(need, scope, others=others, must_publish=must_publish)
-        is mode
+        mode_while_activating(need, scope, others=others, must_tidy=must_tidy) is mode
     )
 
 
@@ -262,11 +262,13 @@ Step = tuple[str, Mode | None]
 
 TREES = ("build of a", "build of b")
 PATH_DEPENDENCY = "project of a path dependency"
-RESOURCES = (PROJECT, PATH_DEPENDENCY, ENVIRONMENT, *TREES)
+RESOURCES = (PROJECT, PATH_DEPENDENCY, PLUGIN_SET, ENVIRONMENT, *TREES)
 
 
 def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
     """The plan of one command, which builds in two source trees if it builds at all.
+
+    Plugins may have to be built too, in one of them.
 
     :param path_dependency: it has one, which is locked whenever the project is.
     """
@@ -280,6 +282,8 @@ def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
         elif resource != BUILD:
             places = projects if resource == PROJECT else (resource,)
             steps += [(place, mode) for place in places]
+            if (resource, mode) == (PLUGIN_SET, EXCLUSIVE):
+                steps += builds[: len(backend)]
     return tuple(_without_idle(steps))
 
 
@@ -300,6 +304,7 @@ def every_plan(*, path_dependency: bool) -> set[tuple[Step, ...]]:
                 Facts(
                     others=others,
                     must_publish=publish,
+                    must_tidy=tidy,
                     rewriters=others,
                     rewritten=rewritten,
                     must_create=create,
@@ -309,8 +314,9 @@ def every_plan(*, path_dependency: bool) -> set[tuple[Step, ...]]:
         )
         for row in {row_of(words.split()) for words in COMMANDS}
         for scope in ("auto", "command", "phase")
-        for others, publish, create in itertools.product((True, False), repeat=3)
+        for others, publish, tidy, create in itertools.product((True, False), repeat=4)
         for rewritten in {False, others}
+        if row.need is Need.INSTALL or not publish
     }
 
 
@@ -321,21 +327,28 @@ class State:
     dead: tuple[bool, ...]
     """Killed: the kernel has released its locks."""
 
-    def holds(self, programs: tuple[tuple[Step, ...], ...]) -> list[dict[str, Mode]]:
-        found = []
-        for steps, at, dead in zip(programs, self.at, self.dead, strict=True):
-            held: dict[str, Mode] = {}
-            for lock, mode in () if dead else steps[:at]:
-                if mode:
-                    held[lock] = mode
-                else:
-                    held.pop(lock, None)
-            found.append(held)
-        return found
+    def holds(self, held: list[list[dict[str, Mode]]]) -> list[dict[str, Mode]]:
+        """
+        :param held: what each command holds, by how far it has come.
+        """
+        return [
+            {} if dead else each[at]
+            for each, at, dead in zip(held, self.at, self.dead, strict=True)
+        ]
 
 
-def successors(state: State, programs: tuple[tuple[Step, ...], ...]) -> list[State]:
-    holds = state.holds(programs)
+def held_by(steps: tuple[Step, ...]) -> list[dict[str, Mode]]:
+    """What a command holds before each of its steps, and at its end."""
+    found: list[dict[str, Mode]] = [{}]
+    for lock, mode in steps:
+        held = {other: how for other, how in found[-1].items() if other != lock}
+        found.append({**held, lock: mode} if mode else held)
+    return found
+
+
+def successors(
+    state: State, programs: tuple[tuple[Step, ...], ...], holds: list[dict[str, Mode]]
+) -> list[State]:
     found = []
     for index, steps in enumerate(programs):
         if state.dead[index] or state.at[index] == len(steps):
@@ -357,15 +370,17 @@ def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
     :param kill: whether the first of them may be killed at any moment.
     """
     start = State((0,) * len(programs), (False,) * len(programs))
+    held = [held_by(steps) for steps in programs]
     seen, waiting = {start}, [start]
     problems = set()
     while waiting:
         state = waiting.pop()
+        holds = state.holds(held)
         for lock in RESOURCES:
-            modes = [held[lock] for held in state.holds(programs) if lock in held]
+            modes = [held[lock] for held in holds if lock in held]
             if EXCLUSIVE in modes and len(modes) > 1:
                 problems.add("a writer is not alone")
-        following = successors(state, programs)
+        following = successors(state, programs, holds)
         done = all(
             dead or at == len(steps)
             for at, dead, steps in zip(state.at, state.dead, programs, strict=True)
