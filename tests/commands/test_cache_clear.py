@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
 CLEAR = ("cache", "clear", "local", "--all", "--no-interaction")
@@ -56,41 +57,62 @@ def let_all_go(pause: Pause) -> None:
             pause.arrival().let_go()
 
 
-@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """What is removed."""
+    return tmp_path / "cache" / "cache" / "repositories" / "local"
+
+
+WRITING = {
+    "of-one-file": ("2.0.1", "tempfile:mkstemp:before"),
+    "of-two-files": (
+        "2.5.1",
+        "poetry_plugin_safe_install.caches.files:write_private:after",
+    ),
+    "release": ("2.5.1", "poetry.utils.cache:FileCache._serialize:before"),
+}
+"""Where there is a directory for what is going to be written."""
+
+
+@pytest.mark.parametrize("what", WRITING)
 def test_cleared_while_a_command_fills_it(
-    version: str, project: Project, tmp_path: Path
+    what: str, project: Project, index: CachingIndex, answers: Path
 ) -> None:
-    """The command has answers in its hands that belong into what is gone by then."""
+    """The directory is gone between its making and the file that belongs into it."""
+    version, place = WRITING[what]
     home = poetry_home(version)
-    place = "cachecontrol.controller:CacheController.cache_response:before"
     with Pause(place) as pause:
         locking = project.start(home, "lock", environ=pause.environment)
         arrival = pause.arrival()
-        (tmp_path / "cache" / "cache" / "repositories" / "local").mkdir(
-            parents=True, exist_ok=True
-        )
+        while not answers.exists():
+            arrival.let_go()
+            arrival = pause.arrival()
         project.poetry(home, *CLEAR).succeeded()
+        assert not answers.exists()
         arrival.let_go()
         threading.Thread(target=let_all_go, args=(pause,), daemon=True).start()
-        locking.result().succeeded()
+        result = locking.result().succeeded()
+    assert "safe-install" not in result.out  # no fault of the plugin's own
+    assert len(index.answers) == len({*index.answers})  # no request is made again
     project.poetry(home, "lock").succeeded()
 
 
-@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
 def test_filled_while_it_is_cleared(
-    version: str, project: Project, index: CachingIndex, tmp_path: Path
+    home: PoetryHome,
+    project: Project,
+    index: CachingIndex,
+    answers: Path,
+    tmp_path: Path,
 ) -> None:
     """What another command has written meanwhile stays."""
-    home = poetry_home(version)
-    cache = tmp_path / "cache" / "cache" / "repositories" / "local"
     project.poetry(home, "lock").succeeded()
     (project.path / "poetry.lock").unlink()
-    with Pause("poetry_plugin_safe_install.caches.files:_empty:before") as pause:
+    with Pause("shutil:rmtree:before") as pause:
         clearing = project.start(home, *CLEAR, environ=pause.environment)
         arrival = pause.arrival()
-        assert not cache.exists()
         project.poetry(home, "lock").succeeded()
         arrival.let_go()
+        threading.Thread(target=let_all_go, args=(pause,), daemon=True).start()
         clearing.result().succeeded()
 
     asked = len(index.answers)

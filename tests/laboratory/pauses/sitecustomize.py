@@ -95,6 +95,9 @@ class Changes(importlib.abc.MetaPathFinder):
             self.add(module, functools.partial(self.assign, name, value))
 
     def add(self, module, change):
+        if module in sys.modules:
+            change(sys.modules[module])
+            return
         self.after_loading.setdefault(module, []).append(change)
 
     @staticmethod

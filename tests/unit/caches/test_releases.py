@@ -70,8 +70,9 @@ def test_what_cannot_be_read_is_not_removed(cache: Releases, text: bytes) -> Non
     assert cache.get("key") == {"name": "one"}
 
 
+@pytest.mark.parametrize("method", ["get", "forget"])
 def test_a_file_that_goes_while_it_is_looked_for(
-    cache: Releases, monkeypatch: pytest.MonkeyPatch
+    method: str, cache: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.put("key", {"name": "one"})
     exists = Path.exists
@@ -83,8 +84,7 @@ def test_a_file_that_goes_while_it_is_looked_for(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", exists_no_more)
-        assert cache.get("key") is None
-        cache.forget("key")
+        assert getattr(cache, method)("key") is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache: Releases) -> None:
