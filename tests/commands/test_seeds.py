@@ -18,6 +18,38 @@ if TYPE_CHECKING:
 
     from tests.laboratory.projects import Project
 
+IMPORTS = """\
+import sys, threading, virtualenv
+from importlib.metadata import entry_points
+from poetry_plugin_safe_install.caches import seeds
+from poetry_plugin_safe_install.compat.seeds import GROUPS, MAKING, SeedsWatch
+
+wanted = {point.module for group in GROUPS for point in entry_points(group=group)}
+assert wanted - sys.modules.keys()
+missing, barrier = [], threading.Barrier(8)
+
+def make(*args, **kwargs):
+    missing.append(sorted(wanted - sys.modules.keys()))
+
+def run():
+    barrier.wait()
+    virtualenv.cli_run([])
+
+virtualenv.cli_run = make
+with MAKING.applied(SeedsWatch(seeds)):
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    [each.start() for each in threads]
+    [each.join() for each in threads]
+assert missing == [[]] * 8, missing
+"""
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
+def test_threads_find_all_imported(version: str) -> None:
+    """Threads that import the same modules in different orders may wait for each other."""
+    python = poetry_home(version).python
+    subprocess.run([python, "-c", IMPORTS], check=True, timeout=120)
+
 
 def half_unpacked(image: Path) -> None:
     """Killed while it was unpacked: directories come in the order of the wheel."""
@@ -29,6 +61,12 @@ def not_finished(image: Path) -> None:
     (record,) = image.glob("*.dist-info/RECORD")
     lines = record.read_text().splitlines(keepends=True)
     record.write_text("".join(line for line in lines if ".virtualenv" not in line))
+
+
+def contents(image: Path) -> tuple[int, list[str]]:
+    """How many files there are, and what is recorded of them."""
+    (record,) = image.glob("*.dist-info/RECORD")
+    return sum(1 for _ in image.rglob("*")), sorted(record.read_text().splitlines())
 
 
 @pytest.mark.parametrize("command", [("install", "--no-root"), ("run", "true")])
@@ -52,7 +90,7 @@ def test_a_broken_image_is_made_again(
     project.poetry(home, "lock", environ=environ).succeeded()
     found = data.glob("wheel/*/image/*/*/pip-*")
     (image,) = [path for path in found if path.is_dir()]
-    whole = sum(1 for _ in image.rglob("*"))
+    whole = contents(image)
     shutil.rmtree(project.path / ".venv")
     damage(image)
 
@@ -60,4 +98,4 @@ def test_a_broken_image_is_made_again(
 
     python = project.path / ".venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True)
-    assert sum(1 for _ in image.rglob("*")) == whole
+    assert contents(image) == whole

@@ -48,3 +48,38 @@ thread.join()
 assert order == ["first", "second"], order
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
+
+
+def test_threads_of_one_command_take_turns_with_a_clone(tmp_path: Path) -> None:
+    """Whether Poetry lets them come here at the same time or not."""
+    code = """
+import sys, threading
+from pathlib import Path
+from cleo.io.buffered_io import BufferedIO
+from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
+from poetry_plugin_safe_install.locks.session import Session
+io = BufferedIO()
+session = Session(io, "poetry test", 60.0, lambda *waited: None)
+builds = SharedBuilds("poetry test", io, session, None)
+inside, told, order = threading.Event(), threading.Event(), []
+write = io.write_error_line
+def tell(text, *args, **kwargs):
+    if "Waiting for the git checkout" in text:
+        told.set()
+    write(text, *args, **kwargs)
+io.write_error_line = tell
+def second():
+    inside.wait()
+    with builds.checkout(Path(sys.argv[1], "clone")):
+        order.append("second")
+        told.set()
+thread = threading.Thread(target=second)
+thread.start()
+with builds.checkout(Path(sys.argv[1], "clone")):
+    inside.set()
+    assert told.wait(60)
+    order.append("first")
+thread.join()
+assert order == ["first", "second"], order
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
