@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import subprocess
@@ -43,6 +44,8 @@ MAIN = "poetry @ git+https://github.com/python-poetry/poetry.git"
 """What the version "main" stands for."""
 WHEELS = CACHE / "wheels"
 STAND_INS = CACHE / "stand-ins"
+DOWNLOADED = WHEELS / "downloaded"
+"""Empty files, named after what was asked for."""
 STAMP = "made"
 """A file in a home that is complete: where it was made."""
 
@@ -197,7 +200,7 @@ def _made(version: str, minor: str, kind: str) -> PoetryHome:
             _uv("venv", "--python", pythons()[minor], home.path)
             poetry = MAIN if version == "main" else f"poetry=={version}"
             home.pip_install(poetry, "filelock>=3.12.2")
-            download(home.python, *_frozen(home))
+            download(home.python, *filter(_is_missing, _frozen(home)))
         else:
             plain = _made(version, minor, "plain")
             plain._build(home.path, None, plain.site_packages, shutil.copy2)
@@ -228,15 +231,32 @@ def _frozen(home: PoetryHome) -> list[str]:
     return [line.partition(" @ ")[0] for line in listed.splitlines()]
 
 
+def _is_missing(requirement: str) -> bool:
+    """Whether there is no wheel of a release that every Python can install."""
+    name, _, version = requirement.partition("==")
+    stem = f"{name.replace('-', '_').replace('.', '_')}-{version}"
+    return not version or not list(WHEELS.glob(f"{stem}-py3-none-any.whl"))
+
+
 def download(python: Path, *requirements: str, dependencies: bool = False) -> None:
-    """Have the wheels of these requirements for this Python in the local index."""
-    WHEELS.mkdir(parents=True, exist_ok=True)
+    """Have the wheels of these requirements for this Python in the local index.
+
+    They are asked for once: until the cache is removed they stay as they are.
+    """
+    DOWNLOADED.mkdir(parents=True, exist_ok=True)
+    asked = " ".join([str(python), *requirements, str(dependencies)])
+    stamp = DOWNLOADED / hashlib.sha256(asked.encode()).hexdigest()
+    if stamp.exists():
+        return
     command = [sys.executable, "-m", "pip", "--python", str(python), "download"]
     command += ["--quiet", "--only-binary", ":all:", "--dest", str(WHEELS)]
     command += [] if dependencies else ["--no-deps"]
     with FileLock(CACHE / "download.lock"):
+        if stamp.exists():
+            return
         _run([*command, *requirements])
         _stand_in_for_missing()
+        stamp.touch()
 
 
 def _stand_in_for_missing() -> None:
