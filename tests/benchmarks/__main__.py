@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyperf  # type: ignore[import-untyped]
 
 from tests.benchmarks.instructions import instructions
+from tests.benchmarks.machine import machine
 from tests.benchmarks.report import Instructions
 from tests.benchmarks.report import Measured
 from tests.benchmarks.report import chart
@@ -150,8 +150,7 @@ def page(
     parts = [
         "# Benchmarks",
         f"`make bench` wrote this page ({form} form)"
-        f" on {time.strftime('%Y-%m-%d')}. Machine: {os.cpu_count()}"
-        f" x {_processor()}, {platform.system()} {platform.release()}."
+        f" on {time.strftime('%Y-%m-%d')}. Machine: {machine()}."
         f" Poetry {NEWEST}, Python {', '.join(pythons())}, filelock"
         f" {version('filelock')}, poetry-plugin-safe-install"
         f" {version('poetry-plugin-safe-install')}.",
@@ -180,17 +179,6 @@ def page(
             f" {cuts[-1] * 1000:.1f} ms, at most {max(between) * 1000:.1f} ms.",
         ]
     return "\n\n".join(parts) + "\n"
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [
-        line.partition(":")[2] for line in text.splitlines() if "model name" in line
-    ]
-    return " ".join(names[0].split()) if names else platform.machine()
 
 
 def _tell(text: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
-
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.drawing import bar
+from tests.benchmarks.drawing import drawing
+from tests.benchmarks.drawing import text
 from tests.benchmarks.ways import Way
 
 
@@ -112,12 +113,8 @@ def chart(each: Measured) -> str:
     height = 78 + len(ways) * (BAR + 12)
     title, *rest = each.title.split(": ", 1)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
-        f' viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" role="img">',
-        f"<title>{html.escape(each.title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(16, 26, title, size=16, weight="bold"),
-        _text(16, 48, f"{''.join(rest) or 'time'}: seconds until all are done"),
+        text(16, 26, title, size=16, weight="bold"),
+        text(16, 48, f"{''.join(rest) or 'time'}: seconds until all are done"),
     ]
     for number, way in enumerate(ways):
         top = 64 + number * (BAR + 12)
@@ -126,24 +123,8 @@ def chart(each: Measured) -> str:
         label = f"{seconds:.1f} s, {each.troubles(way) or 'all right'}"
         middle = top + BAR / 2 + 5
         parts += [
-            _text(LEFT - 10, middle, way.value, anchor="end"),
-            f'<rect x="{LEFT}" y="{top}" width="{width:.0f}" height="{BAR}"'
-            f' fill="{COLOURS[way]}"/>',
-            _text(LEFT + width + 10, middle, label, weight="bold"),
+            text(LEFT - 10, middle, way.value, anchor="end"),
+            bar(LEFT, top, width, BAR, COLOURS[way]),
+            text(LEFT + width + 10, middle, label, weight="bold"),
         ]
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 14,
-    weight: str = "normal",
-    anchor: str = "start",
-) -> str:
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" font-weight="{weight}"'
-        f' text-anchor="{anchor}" fill="#111827">{html.escape(text)}</text>'
-    )
+    return drawing(WIDTH, height, each.title, parts)
