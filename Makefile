@@ -59,6 +59,10 @@ bench: $(VENV)/made ## what the protection costs, within five minutes
 bench-full: $(VENV)/made ## the same, as a release quotes it
 	$(PY) -m tests.benchmarks --full $(ARGS)
 
+.PHONY: compare
+compare: $(VENV)/made ## kill Poetry, uv and pip while they install: half an hour
+	$(PY) -m tests.comparison $(ARGS)
+
 .PHONY: dist
 dist: $(VENV)/made ## build what is released, and check it
 	rm -rf dist

@@ -122,7 +122,9 @@ def faults(venv: Path, modules: Collection[str] | None = None) -> list[str]:
         return [*found, result.stderr]
     failed, listed = json.loads(result.stdout)
     found += [f"cannot be imported: {name}" for name in failed]
-    return found + _different_lists(venv, site, sorted(map(tuple, listed)))
+    # What a kill has left may have no name, or no version.
+    named = sorted((str(name), str(version)) for name, version in listed)
+    return found + _different_lists(venv, site, named)
 
 
 def _modules(record: Path) -> list[str]:
