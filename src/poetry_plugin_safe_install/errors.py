@@ -32,6 +32,10 @@ class LockTimeoutError(SafeInstallError):
     """EX_TEMPFAIL of sysexits.h: it may work later."""
 
 
+class MutualWaitError(LockTimeoutError):
+    """Two commands wait for each other; this is the one that gives up."""
+
+
 class LockUnavailableError(SafeInstallError):
     """A lock cannot be taken here at all, whether or not somebody else wants it.
 
@@ -53,6 +57,15 @@ class SelfChangeRefusedError(SafeInstallError):
 
 class NotKnownError(SafeInstallError):
     """What an install would do cannot be said, though it may well succeed."""
+
+
+class ProjectChangedError(SafeInstallError):
+    """Somebody has changed a file that the command has read and was about to write."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} has changed since this command read it; nothing was written"
+        )
 
 
 class OwnEnvironmentError(SafeInstallError):

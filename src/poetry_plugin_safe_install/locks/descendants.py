@@ -88,6 +88,17 @@ def path_within(path: Path, pid: int) -> Path:
     return path.with_name(f"{path.name}.within-{pid}")
 
 
+def paths_within(path: Path) -> list[Path]:
+    """Those of all holders whose descendants lock something."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return []
+    start = f"{path.name}.within-"
+    found = (name for name in names if name.startswith(start))
+    return [path.with_name(name) for name in found if name[len(start) :].isdigit()]
+
+
 def _announced(path: Path) -> Announced:
     return Announced(path, os.getpid(), *_identity(path.parent))
 
@@ -121,19 +132,31 @@ def _listed(announced: list[Announced]) -> str:
     return json.dumps([one.entry for one in announced])
 
 
+def announced_paths() -> list[Path]:
+    """The locks that this process or an ancestor of it holds, as far as it was told."""
+    return [held.path for held in _entries()]
+
+
 def is_ancestor(pid: int) -> bool:
     """Whether a process is an ancestor of this one; the variable may be stale."""
+    return pid == os.getppid() or pid in ancestors()
+
+
+def ancestors() -> list[int]:
+    """The processes that have started this one, the nearest first."""
+    found: list[int] = []
     ancestor = os.getppid()
-    while ancestor > 1 and ancestor != pid:
+    while ancestor > 1:
+        found.append(ancestor)
         try:
             stat = Path(f"/proc/{ancestor}/stat").read_text(encoding="utf-8")
         except OSError:  # no /proc
-            return pid in _ancestors_of_ps()
+            return _ancestors_of_ps()
         ancestor = int(stat.rpartition(")")[2].split()[1])
-    return ancestor == pid
+    return found
 
 
-def _ancestors_of_ps() -> set[int]:
+def _ancestors_of_ps() -> list[int]:
     """The ancestors of this process, as ``ps`` of POSIX tells them."""
     import subprocess
 
@@ -142,12 +165,12 @@ def _ancestors_of_ps() -> set[int]:
         told = subprocess.run(command, capture_output=True, text=True, timeout=10)
         numbers = [int(word) for word in told.stdout.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
-        return set()
+        return []
     parents = dict(zip(numbers[::2], numbers[1::2], strict=True))
-    found: set[int] = set()
+    found: list[int] = []
     pid = os.getpid()
     while (pid := parents.get(pid, 0)) > 1 and pid not in found:
-        found.add(pid)
+        found.append(pid)
     return found
 
 

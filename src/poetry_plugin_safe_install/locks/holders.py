@@ -25,6 +25,7 @@ from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -46,11 +47,13 @@ class HolderRecord:
         namespace: int = 0,
         announced: bool = False,
         rewrites_nothing: str = "",
+        ancestors: Sequence[int] = (),
     ) -> None:
         """
         :param namespace: that of the pid, as Linux numbers them; 0 elsewhere.
         :param announced: whether the holder wants its descendants not to wait for it.
         :param rewrites_nothing: what was found to rewrite nothing: see ``Lock.alike``.
+        :param ancestors: of one who waits, the processes that wait for it.
         """
         self.command = command
         self.pid = pid
@@ -61,15 +64,18 @@ class HolderRecord:
         self.namespace = namespace
         self.announced = announced
         self.rewrites_nothing = rewrites_nothing
+        self.ancestors = ancestors
 
-    def is_of_ancestor(self, host: str) -> bool:
-        """Whether the holder has started this process, and does not want it to wait.
+    @property
+    def is_here(self) -> bool:
+        """Whether its pid is one of those that this process sees."""
+        return (self.host, self.namespace) == (socket.gethostname(), pid_namespace())
 
-        :param host: the name of this host.
-        """
-        here = (self.host, self.namespace) == (host, pid_namespace())
+    @property
+    def is_of_ancestor(self) -> bool:
+        """Whether the holder has started this process, and does not want it to wait."""
         other = self.announced and self.pid != os.getpid()
-        return here and other and is_ancestor(self.pid)
+        return self.is_here and other and is_ancestor(self.pid)
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -86,11 +92,11 @@ class OwnRecord:
     def __init__(self, path: Path, fd: int, about: dict[str, Any]) -> None:
         self._path = path
         self._fd = fd
-        self._about = about
+        self.about = about
 
     def change(self, **about: Any) -> None:
-        self._about.update(about)
-        text = json.dumps(self._about).encode()
+        self.about.update(about)
+        text = json.dumps(self.about).encode()
         with suppress(OSError):
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, text, 0)
@@ -147,8 +153,7 @@ def holders(directory: Path) -> list[HolderRecord]:
 
 def ancestor_among(records: list[HolderRecord]) -> int | None:
     """The pid of a holder that has started this process, directly or not."""
-    host = socket.gethostname()
-    found = (record.pid for record in records if record.is_of_ancestor(host))
+    found = (record.pid for record in records if record.is_of_ancestor)
     return next(found, None)
 
 
@@ -180,6 +185,7 @@ def _parsed(record: Any) -> HolderRecord:
         namespace=int(record.get("namespace", 0)),
         announced=bool(record.get("announced")),
         rewrites_nothing=str(record.get("rewrites_nothing", "")),
+        ancestors=[int(pid) for pid in record.get("ancestors", ())],
     )
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Protocol
 
+    from poetry_plugin_safe_install.locks.deadline import WaitReport
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.holders import OwnRecord
 
@@ -46,26 +47,12 @@ if TYPE_CHECKING:
 
         def release(self) -> None: ...
 
-    class WaitReport(Protocol):
-        """What a waiter tells the user; called about once a second after the first."""
-
-        def __call__(
-            self,
-            lock: Lock,
-            holders: list[HolderRecord],
-            waited: float,
-            timeout: float | None,
-        ) -> None: ...
-
     Try = Callable[[Callable[[], bool]], Grip | None]
     """Takes a lock and returns what releases it, ``None`` if somebody else has it."""
 
 
 POLL_INTERVAL = 0.01
 """Seconds between two tries. A try costs two system calls."""
-
-FIRST_REPORT = 1.0
-"""Seconds a waiter stays silent."""
 
 
 class Mode(Enum):
@@ -194,20 +181,26 @@ def acquire(
     :raises LockTimeoutError: naming the holder and how to wait longer.
     :raises LockUnavailableError: if the lock file cannot be created or locked.
     """
+    from poetry_plugin_safe_install.locks.deadline import Deadline
+    from poetry_plugin_safe_install.locks.deadline import timeout_message
+
     attempt = Attempt(lock, mode, command)
     deadline = Deadline(attempt, timeout, report)
-    while True:
-        if held := attempt.once(deadline.is_over):
-            return held, deadline.waited
-        if attempt.joins_ancestor():
-            continue
-        if attempt.may_share and (held := try_acquire(lock, Mode.SHARED, command)):
-            return held, deadline.waited
-        if deadline.is_over():
-            raise LockTimeoutError(
-                _timeout_message(attempt, deadline.waited, timeout or 0, timeout_source)
-            )
-        time.sleep(POLL_INTERVAL)
+    try:
+        while True:
+            if held := attempt.once(deadline.is_over):
+                return held, deadline.waited
+            if attempt.joins_ancestor():
+                continue
+            if attempt.may_share and (held := try_acquire(lock, Mode.SHARED, command)):
+                return held, deadline.waited
+            if deadline.is_over():
+                waited = deadline.waited
+                text = timeout_message(attempt, waited, timeout or 0, timeout_source)
+                raise LockTimeoutError(text)
+            time.sleep(POLL_INTERVAL)
+    finally:
+        deadline.end()
 
 
 def try_acquire(lock: Lock, mode: Mode, command: str) -> HeldLock | None:
@@ -232,40 +225,21 @@ def wait_until_free(
     :return: the seconds that were waited.
     """
     attempt = Attempt(lock, Mode.SHARED, command)
+    if attempt.would_succeed(lambda: True):
+        return 0.0
+    from poetry_plugin_safe_install.locks.deadline import Deadline
+    from poetry_plugin_safe_install.locks.deadline import timeout_message
+
     deadline = Deadline(attempt, timeout, report)
-    while not attempt.would_succeed(deadline.is_over):
-        if deadline.is_over():
-            raise LockTimeoutError(
-                _timeout_message(attempt, deadline.waited, timeout or 0)
-            )
-        time.sleep(POLL_INTERVAL)
+    try:
+        while not attempt.would_succeed(deadline.is_over):
+            if deadline.is_over():
+                text = timeout_message(attempt, deadline.waited, timeout or 0)
+                raise LockTimeoutError(text)
+            time.sleep(POLL_INTERVAL)
+    finally:
+        deadline.end()
     return deadline.waited
-
-
-class Deadline:
-    """How long somebody still waits for a lock, and tells so meanwhile."""
-
-    def __init__(
-        self, attempt: Attempt, timeout: float | None, report: WaitReport | None
-    ) -> None:
-        self._attempt = attempt
-        self._timeout = timeout
-        self._report = report
-        self._start = time.monotonic()
-        self._next_report = FIRST_REPORT
-        self.waited = 0.0
-        """Seconds; 0 until the lock was found to be taken."""
-
-    def is_over(self) -> bool:
-        """Call this after each try that failed."""
-        self.waited = time.monotonic() - self._start
-        if self._timeout is not None and self.waited >= self._timeout:
-            return True
-        if self._report and self.waited >= self._next_report:
-            self._next_report += 1
-            lock = self._attempt.lock
-            self._report(lock, holders(lock.records), self.waited, self._timeout)
-        return False
 
 
 class Attempt:
@@ -278,7 +252,7 @@ class Attempt:
     def __init__(self, lock: Lock, mode: Mode, command: str) -> None:
         self._wanted = lock
         self._mode = mode
-        self._command = command
+        self.command = command
         self._looked_for_ancestor = False
         path = descendants.path_for_descendant(lock.path)
         self.lock = lock if path == lock.path else lock.within(path)
@@ -303,12 +277,49 @@ class Attempt:
             return None
         record = write_record(
             self.lock.records,
-            self._command,
+            self.command,
             self._mode.value,
             alone=self._mode is Mode.EXCLUSIVE,
             stays_on_host=self.backend is Backend.SOFT,
         )
-        return HeldLock(self._wanted, self.lock, self._mode, grip, record)
+        held = HeldLock(self._wanted, self.lock, self._mode, grip, record)
+        if self._is_barred:
+            held.release()
+            return None
+        return held
+
+    @property
+    def uses_markers(self) -> bool:
+        return self.backend is Backend.SOFT
+
+    @property
+    def blockers(self) -> list[HolderRecord]:
+        """Who is in the way, as far as is known."""
+        return holders(self.lock.records) or self._sharers
+
+    @property
+    def _is_barred(self) -> bool:
+        """Whether it is free, and somebody is in the way all the same.
+
+        Whoever shares a lock does not exclude what it has started itself. What wants it
+        exclusively there waits for all other sharers, and new ones wait for that. Each
+        has said that it is there before it looks for the other.
+        """
+        if self._mode is Mode.EXCLUSIVE:
+            return bool(self._sharers)
+        return self.lock is self._wanted and any(
+            one.mode == Mode.EXCLUSIVE.value
+            for path in descendants.paths_within(self.lock.path)
+            for one in holders(self.lock.within(path).records)
+        )
+
+    @property
+    def _sharers(self) -> list[HolderRecord]:
+        """Who shares with an ancestor what this descendant of it wants for itself."""
+        if self.lock is self._wanted or self._mode is Mode.SHARED:
+            return []
+        found = holders(self._wanted.records)
+        return [one for one in found if not (one.is_here and is_known(one.pid))]
 
     @property
     def may_share(self) -> bool:
@@ -375,6 +386,11 @@ class Attempt:
             ) from error
 
 
+def is_known(pid: int) -> bool:
+    """Whether it is this process or an ancestor of it."""
+    return pid == os.getpid() or descendants.is_ancestor(pid)
+
+
 def _try_file_lock(path: Path) -> Grip | None:
     from filelock import FileLock
     from filelock import Timeout
@@ -387,26 +403,3 @@ def _try_file_lock(path: Path) -> Grip | None:
     except Timeout:
         return None
     return lock
-
-
-def _timeout_message(
-    attempt: Attempt, waited: float, timeout: float, source: str = ""
-) -> str:
-    lock = attempt.lock
-    who = "\n".join(f"  - {holder}" for holder in holders(lock.records))
-    held = f"It is held by\n{who}\n" if who else "Its holder left no record.\n"
-    gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
-    if timeout == 0:
-        gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
-    wish, to = "set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to", "to "
-    if source.startswith("option"):
-        wish, to = "give --lock-timeout", ""
-    gone = ""
-    if attempt.backend is Backend.SOFT:
-        marker = f"{lock.path}.soft*"
-        gone = f"\nIf the host that holds it is gone permanently, remove {marker}."
-    return (
-        f"{gave_up}\n{held}"
-        f"To wait longer, {wish} a number of seconds or"
-        f" {to}none (no limit); or end that command and try again.{gone}"
-    )

@@ -175,3 +175,19 @@ def test_exclusive_lock_is_shared_without_releasing_it(path: Path) -> None:
     assert child(path, Mode.EXCLUSIVE, plain()) == "busy"
     held.release()
     assert child(path, Mode.EXCLUSIVE, plain()) == "held"
+
+
+def test_descendant_of_a_sharer_excludes_the_other_sharers(path: Path) -> None:
+    held = try_acquire(Lock(path, "the thing"), Mode.SHARED, "parent")
+    assert held
+    announced = plain() | announcement(path)
+    other = Child(path, Mode.SHARED, plain())
+    assert child(path, Mode.EXCLUSIVE, announced) == "busy"
+    assert child(path, Mode.SHARED, announced) == "held"
+    other.release()
+    mine = Child(path, Mode.EXCLUSIVE, announced)
+    assert mine.said == "held"
+    assert child(path, Mode.SHARED, plain()) == "busy"
+    mine.release()
+    assert child(path, Mode.SHARED, plain()) == "held"
+    held.release()
