@@ -21,8 +21,18 @@ from typing import Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+
 SHELL_BASE = 128
 """The shells' exit status of a command that a signal ends: this and its number."""
+
+
+def watch_signals(command: StartingCommand) -> Interruption:
+    """Have signals end a command as the shells expect, until it ends."""
+    interruption = Interruption()
+    interruption.start()
+    command.at_end(interruption.stop)
+    return interruption
 
 
 class Interruption:

@@ -46,6 +46,19 @@ class Need(Enum):
     """Changes the environment that Poetry is installed in; there is no project."""
 
 
+STRENGTH = (
+    Need.NOTHING,
+    Need.CHECK,
+    Need.RUN,
+    Need.PLUGINS,
+    Need.SELF,
+    Need.BUILD,
+    Need.INSTALL,
+    Need.WRITE,
+)
+"""From what keeps others away least to what does so most."""
+
+
 class Row:
     """One row of the table.
 
@@ -54,6 +67,7 @@ class Row:
     :param caches: the command may ask an index or change Poetry's caches, which belong
         to the machine: also where there is no project.
     :param writes: the command may write files of the project or of Poetry's own.
+    :param looks: the command looks into the environment, and makes it if there is none.
     """
 
     def __init__(
@@ -64,12 +78,24 @@ class Row:
         builds: bool = False,
         caches: bool = True,
         writes: bool = True,
+        looks: bool = False,
     ) -> None:
         self.need = need
         self.changes = changes
         self.builds = builds
         self.caches = caches
         self.writes = writes
+        self.looks = looks
+
+    def calling(self, other: Row) -> Row:
+        """What this command needs while it calls another one."""
+        return Row(
+            max(self.need, other.need, key=STRENGTH.index),
+            changes=self.changes or other.changes,
+            builds=self.builds or other.builds,
+            caches=self.caches or other.caches,
+            writes=self.writes or other.writes,
+        )
 
 
 _NOTHING = Row(Need.NOTHING, caches=False, writes=False)
@@ -82,8 +108,9 @@ _WRITE_BOTH = Row(Need.WRITE, changes=True, caches=False)
 _WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
 _BUILD = Row(Need.BUILD, builds=True)
 _SELF = Row(Need.SELF, changes=True)
-_PLUGINS = Row(Need.PLUGINS)
+_PLUGINS = Row(Need.PLUGINS, looks=True)
 _PLUGINS_ONLY = Row(Need.PLUGINS, caches=False, writes=False)
+_SHOW = Row(Need.PLUGINS, caches=False, writes=False, looks=True)
 
 _TABLE: dict[tuple[str, ...], Row] = {
     ("--version",): _NOTHING,
@@ -117,7 +144,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("lock",): Row(Need.WRITE, builds=True),
     ("env", "remove"): _WRITE_BOTH,
     ("env", "use"): _WRITE_BOTH,
-    ("show",): _PLUGINS_ONLY,
+    ("show",): _SHOW,
     ("source",): _PLUGINS_ONLY,
     ("source", "add"): _WRITE,
     ("source", "remove"): _WRITE,
@@ -165,8 +192,11 @@ def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:
 # The lock plan.
 
 PROJECT, PLUGIN_SET = "project", "plugin set"
-ENVIRONMENT, BUILD = "environment", "build"
-"""What is locked, in the order in which it is asked for."""
+ENVIRONMENT, BUILD, UV = "environment", "build", "uv"
+"""What is locked, in the order in which it is asked for.
+
+Who holds uv's lock of an environment asks for none of these: see ``environments.uv_lock``.
+"""
 
 MISSING = "plugin set missing"
 MADE = "plugin set made"
@@ -177,7 +207,12 @@ CREATED = "environment created"
 FOUND = "environment found"
 BACKEND_STARTS = "build backend starts"
 BACKEND_ENDED = "build backend ended"
+PACKAGE_STARTS = "package is written"
+PACKAGE_ENDED = "package was written"
 RUNS = "command runs"
+CALLS = "another command is called"
+RETURNS = "the called command has ended"
+WRITES = "project is written"
 READY = "environment must be ready"
 ENDED = "command ended"
 """The moments of a command; that of a build backend comes for each of its processes."""
@@ -193,6 +228,9 @@ class Facts:
         so may rewrite the project's files while the command runs.
     :param rewritten: one of them has done so when the command's own code starts.
     :param must_create: the environment has to be created.
+    :param must_lock: there is no lock file yet, so that an install writes one.
+    :param written: the command has written the project's files; it keeps the project to
+        itself from then on, since it may write them again.
     """
 
     def __init__(
@@ -204,6 +242,8 @@ class Facts:
         rewriters: bool = False,
         rewritten: bool = False,
         must_create: bool = False,
+        must_lock: bool = False,
+        written: bool = False,
     ) -> None:
         self.others = others
         self.must_publish = must_publish
@@ -211,6 +251,8 @@ class Facts:
         self.rewriters = rewriters
         self.rewritten = rewritten
         self.must_create = must_create
+        self.must_lock = must_lock
+        self.written = written
 
 
 def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
@@ -225,30 +267,32 @@ def lock_plan(row: Row, scope: str, facts: Facts) -> list[Step]:
     """
     from poetry_plugin_safe_install.locks.lock import Mode
 
+    need = Need.WRITE if facts.must_lock else row.need
     first = mode_while_activating(
-        row.need, scope, others=facts.others, must_tidy=facts.must_tidy
+        need, scope, others=facts.others, must_tidy=facts.must_tidy
     )
-    last = mode_while_running(row.need, scope, rewriters=facts.rewriters)
+    last = mode_while_running(need, scope, rewriters=facts.rewriters)
+    if facts.written:
+        last = Mode.EXCLUSIVE
     steps: list[Step] = _publication(first) if facts.must_publish else []
     steps += [(LOADED, PROJECT, first)]
     if last is not first:
         steps += _change(ACTIVATED, last)
     if facts.must_create and last is not Mode.EXCLUSIVE:
+        steps += _without_environment(MUST_CREATE)
         steps += _change(MUST_CREATE, Mode.EXCLUSIVE)
         steps += _change(CREATED, last)
     if row.changes:
-        steps += [(FOUND, ENVIRONMENT, Mode.EXCLUSIVE)]
-    steps += [
-        (
-            RUNS,
-            PROJECT,
-            mode_from_here(row.need, scope, last, rewritten=facts.rewritten),
-        )
-    ]
+        steps += [(FOUND, ENVIRONMENT, Mode.EXCLUSIVE), (FOUND, UV, Mode.EXCLUSIVE)]
+    from_here = mode_from_here(need, scope, last, rewritten=facts.rewritten)
+    steps += [(RUNS, PROJECT, last if facts.written else from_here)]
     if row.need is Need.RUN:
         steps += [(READY, ENVIRONMENT, Mode.SHARED), (READY, ENVIRONMENT, None)]
     if row.builds:
-        steps += [(BACKEND_STARTS, BUILD, Mode.EXCLUSIVE), (BACKEND_ENDED, BUILD, None)]
+        steps += [(BACKEND_STARTS, UV, None), (BACKEND_STARTS, BUILD, Mode.EXCLUSIVE)]
+        steps += [(BACKEND_ENDED, BUILD, None)]
+    if row.changes:
+        steps += [(PACKAGE_STARTS, UV, Mode.EXCLUSIVE), (PACKAGE_ENDED, UV, None)]
     return [*steps, (ENDED, ENVIRONMENT, None), (ENDED, PROJECT, None)]
 
 
@@ -265,6 +309,54 @@ def _publication(then: Mode | None) -> list[Step]:
         (MADE, PLUGIN_SET, None),
     ]
     return [*steps, (MADE, PROJECT, None)] if then is not Mode.SHARED else steps
+
+
+def write_plan(row: Row, held: Mode | None) -> list[Step]:
+    """The steps of a command that is about to write its project's files.
+
+    One that has not kept the project to itself all along has read them before, and does
+    not write if they have changed since: see ``project_writes``.
+
+    :param held: how it holds the project.
+    """
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    if held is Mode.EXCLUSIVE:
+        return []
+    steps = [*_without_environment(WRITES), *_change(WRITES, Mode.EXCLUSIVE)]
+    return [*steps, (WRITES, ENVIRONMENT, Mode.EXCLUSIVE)] if row.changes else steps
+
+
+def call_plan(row: Row, scope: str, facts: Facts, held: Mode | None) -> list[Step]:
+    """The steps of a command that calls another one, before its listeners are called.
+
+    What follows is in the lock plan of both together: see ``Row.calling``.
+
+    :param row: that of both together.
+    :param held: how the command holds the project.
+    """
+    from poetry_plugin_safe_install.locks.lock import Mode
+
+    wanted = mode_while_running(row.need, scope, rewriters=facts.rewriters)
+    if wanted is None or held in (wanted, Mode.EXCLUSIVE):
+        return []
+    return [*_without_environment(CALLS), *_change(CALLS, wanted)]
+
+
+def return_plan(row: Row, facts: Facts, before: Mode | None) -> list[Step]:
+    """The steps of a command when one that it has called has ended.
+
+    :param row: that of the command that has called.
+    :param before: how it held the project then.
+    """
+    steps = [] if row.changes else _without_environment(RETURNS)
+    if facts.written or facts.rewritten:
+        return steps
+    return [*steps, (RETURNS, PROJECT, before)]
+
+
+def _without_environment(moment: str) -> list[Step]:
+    return [(moment, UV, None), (moment, ENVIRONMENT, None)]
 
 
 def _change(moment: str, mode: Mode | None) -> list[Step]:
@@ -302,7 +394,7 @@ def may_share(need: Need, scope: str, facts: Facts) -> bool:
     """Whether a command that wants the project exclusively may share it with those whose
     plugins are the same, and were found to rewrite nothing."""
     listens = need in (Need.BUILD, Need.INSTALL) and scope == "auto" and facts.others
-    return listens and not facts.must_tidy and not facts.must_create
+    return listens and not (facts.must_tidy or facts.must_create or facts.must_lock)
 
 
 def mode_from_here(

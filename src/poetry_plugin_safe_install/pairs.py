@@ -10,51 +10,52 @@ from __future__ import annotations
 import hashlib
 import json
 
-from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from typing import Any
 
-from poetry_plugin_safe_install.compat.files import FILES
+from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.writes import replacing
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.locks.lock import Lock
+    from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.store import Store
-
-
-def pair_writes(command: StartingCommand, pyproject: Path, store: Store) -> Pair:
-    """Have a command replace both files or neither. It holds the project exclusively."""
-    pair = Pair(pyproject, store)
-    FILES.undo()  # they are replaced one by one
-    command.patch(FILES, pair.replacing)
-    return pair
 
 
 class Pair:
     """The two files of one project."""
 
-    def __init__(self, pyproject: Path, store: Store) -> None:
+    def __init__(self, pyproject: Path, store: Store, io: IO) -> None:
+        self._io = io
         self._lock = pyproject.with_name("poetry.lock")
         self._pyproject = pyproject
         self._journal = store.pair
 
-    @contextmanager
-    def replacing(self, path: Path) -> Iterator[Path]:
-        """As ``writes.replacing``, for every file that the command writes."""
-        with replacing(path) as private:
-            yield private
-            if path == self._lock and private != path:
-                self._begin(private)
-        if path == self._pyproject:
-            self._end()
+    def give_up(self) -> None:
+        """pyproject.toml is not going to be replaced: have the old lock file back."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(self._journal.read_text(encoding="utf-8"))
+            if _digest(self._lock) == told["after"]:
+                self._restore(_before(told))
+        self.end()
 
-    def put_back(self, io: IO) -> None:
+    def put_back_alone(self, session: Session, lock: Lock) -> None:
+        """As ``put_back``, with the project's lock taken for it."""
+        # Where it cannot be taken, that is told when it is taken for the command.
+        with (
+            suppress(LockUnavailableError),
+            session.beside_plan(lock, Mode.EXCLUSIVE),
+        ):
+            self.put_back()
+
+    def put_back(self) -> None:
         """Have the old lock file back, unless pyproject.toml fits the new one.
 
         The project's lock is held exclusively.
@@ -63,19 +64,22 @@ class Pair:
             return
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
-            before = told["before"]
             if (_digest(self._lock), _digest(self._pyproject)) == (
                 told["after"],
                 told["pyproject"],
             ):
-                self._restore(None if before is None else before.encode("latin-1"))
-                io.write_error_line(
+                self._restore(_before(told))
+                self._io.write_error_line(
                     "<info>Put back</info>: poetry.lock (the command that changed it was"
                     " ended before it changed pyproject.toml)."
                 )
-        self._end()
+        self.end()
 
-    def _begin(self, private: Path) -> None:
+    def begin(self, private: Path) -> None:
+        """The lock file is about to be replaced.
+
+        :param private: what takes its place.
+        """
         before = None
         with suppress(FileNotFoundError):
             before = self._lock.read_bytes().decode("latin-1")
@@ -87,7 +91,8 @@ class Pair:
         with suppress(OSError), replacing(self._journal) as new:
             new.write_text(json.dumps(told), encoding="utf-8")
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Both are replaced, or none is going to be."""
         with suppress(OSError):
             self._journal.unlink()
 
@@ -97,6 +102,12 @@ class Pair:
             return
         with replacing(self._lock) as place:
             place.write_bytes(content)
+
+
+def _before(told: dict[str, Any]) -> bytes | None:
+    """The content that the lock file had; ``None`` if there was none."""
+    before = told["before"]
+    return None if before is None else str(before).encode("latin-1")
 
 
 def _digest(path: Path) -> str:

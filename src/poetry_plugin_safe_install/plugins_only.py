@@ -1,28 +1,42 @@
-"""A command that needs the project's plugins, and no lock."""
+"""A command that needs the project's plugins and, maybe, its environment."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.activation import Protection
-from poetry_plugin_safe_install.failed_command import failed
-from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
-from poetry_plugin_safe_install.settings import read_project_file
+from poetry_plugin_safe_install.compat.environments import environment_without_creating
+from poetry_plugin_safe_install.compat.environments import set_environment
+from poetry_plugin_safe_install.compat.environments import wants_environment
+from poetry_plugin_safe_install.environments.places import is_marked
 
 
 if TYPE_CHECKING:
+    from cleo.events.console_command_event import ConsoleCommandEvent
+
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
 
 class PluginsOnly(Protection):
-    """A command that needs the project's plugins and nothing else."""
+    """It holds no lock but while it makes the environment, if there is none."""
 
-    def __init__(self, command: StartingCommand, store: Store) -> None:
+    def __init__(
+        self, command: StartingCommand, settings: Settings, store: Store
+    ) -> None:
         self._command = command
+        self._settings = settings
         self._store = store
 
     def plugins_loaded(self) -> Protection:
+        if not self._store.plugin_sets.is_dir():
+            return self
+        from poetry_plugin_safe_install.failed_command import failed
+        from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
+        from poetry_plugin_safe_install.settings import read_project_file
+
         assert self._command.project is not None
         requires = read_project_file(self._command.project).requires_plugins
         if requires:
@@ -32,3 +46,39 @@ class PluginsOnly(Protection):
             except Exception as error:  # Poetry could not load a plugin
                 return failed(self._command, error)
         return self
+
+    def command_starts(self, event: ConsoleCommandEvent) -> None:
+        if not wants_environment(event):
+            return
+        poetry = event.command.poetry  # type: ignore[attr-defined]
+        found = environment_without_creating(poetry, event.io)
+        if found is None or is_marked(found.path):
+            self._create(event)
+        else:
+            set_environment(event, found)
+
+    def _create(self, event: ConsoleCommandEvent) -> None:
+        """Create the environment, unless somebody does so before we have the lock."""
+        from poetry_plugin_safe_install.environments.project_environment import (
+            ProjectEnvironment,
+        )
+        from poetry_plugin_safe_install.errors import LockUnavailableError
+        from poetry_plugin_safe_install.locks.lock import Mode
+        from poetry_plugin_safe_install.locks.session import Session
+        from poetry_plugin_safe_install.project_files import ProjectFiles
+        from poetry_plugin_safe_install.summary import Summary
+
+        command, settings = self._command, self._settings
+        assert command.project is not None
+        timeout, backend = settings.lock_timeout, settings.lock_backend
+        session = Session(command.io, command.line, timeout, Summary().waited)
+        files = ProjectFiles(command.io, command.project, self._store, backend)
+        made = ProjectEnvironment(session, self._store, command.project.parent, backend)
+        made.watch(command)
+        with ExitStack() as stack:
+            try:
+                (lock,) = files.locks(others=False)
+                stack.enter_context(session.beside_plan(lock, Mode.EXCLUSIVE))
+            except (OSError, LockUnavailableError):
+                pass  # told by the commands that need it more
+            set_environment(event, made.find(event) or made.create(event))

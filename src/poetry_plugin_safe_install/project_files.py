@@ -89,6 +89,11 @@ class ProjectFiles:
         is_alone = len(self._locked) == 1
         return not is_alone and with_path_dependencies(self._pyproject) != self._locked
 
+    @property
+    def are_locked(self) -> bool:
+        """Whether there is a lock file."""
+        return os.path.exists(self._pyproject.with_name("poetry.lock"))
+
     def alike(self, command: str) -> str:
         """The same for all commands whose plugins do the same to this project."""
         seen = fingerprint(self._pyproject.parent)
@@ -118,14 +123,16 @@ def fingerprint(project: Path) -> list[object]:
 
     :param project: the directory of pyproject.toml.
     """
-    found: list[object] = []
-    for name in NAMES:
-        try:
-            about = os.stat(project / name)
-            found.append((about.st_ino, about.st_size, about.st_mtime_ns))
-        except OSError:
-            found.append(None)
-    return found
+    return [identity(project / name) for name in NAMES]
+
+
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """The same as long as nobody writes the file; ``None`` where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def contents(project: Path) -> list[object]:

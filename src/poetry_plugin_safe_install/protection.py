@@ -2,9 +2,8 @@
 
 ``protect`` decides what the command needs; then, in this order:
 
-1. ``plugins_loaded``: every plugin is loaded and none is activated. The project is
-   locked, the plugin set is made if it is missing, and its plugins take the place of
-   those that Poetry found.
+1. ``plugins_loaded``: every plugin is loaded, none is activated. The project is locked,
+   and the plugins of its set, made if need be, take the place of those that Poetry found.
 2. ``plugins_activated``: the plugin now knows what the other plugins may do, and so
    whether the project stays exclusive for the whole command or only for a phase.
 3. ``command_starts``: before every listener. The environment is found or created, and
@@ -22,12 +21,9 @@ does not wait for that holder: see ``locks.descendants``.
 from __future__ import annotations
 
 import os
-import sys
 
 from contextlib import ExitStack
-from contextlib import suppress
 from functools import cached_property
-from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -40,13 +36,13 @@ from poetry_plugin_safe_install.compat.internals import warn
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
 )
-from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import SafeInstallError
-from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.session import Session
 from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
+from poetry_plugin_safe_install.needs import UV
 from poetry_plugin_safe_install.needs import Need
 from poetry_plugin_safe_install.project_files import ProjectFiles
 from poetry_plugin_safe_install.settings import read_project_file
@@ -57,20 +53,17 @@ from poetry_plugin_safe_install.summary import Summary
 
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
     from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.events.console_terminate_event import ConsoleTerminateEvent
 
+    from poetry_plugin_safe_install.builds.command_builds import CommandBuilds
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-    from poetry_plugin_safe_install.compat.operations import TargetEnvironment
-    from poetry_plugin_safe_install.environments.system import SystemEnvironment
+    from poetry_plugin_safe_install.environments.uv_lock import UvLock
     from poetry_plugin_safe_install.interruption import Interruption
     from poetry_plugin_safe_install.locks.lock import Lock
-    from poetry_plugin_safe_install.locks.session import LocksOf
-    from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
-    from poetry_plugin_safe_install.pairs import Pair
+    from poetry_plugin_safe_install.locks.session import Step
     from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
+    from poetry_plugin_safe_install.project_writes import ProjectWrites
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
@@ -98,7 +91,7 @@ def protect(
             return None
         from poetry_plugin_safe_install.plugins_only import PluginsOnly
 
-        return PluginsOnly(command, store)
+        return PluginsOnly(command, settings, store)
     if failure and row.need in (Need.PLUGINS, Need.NOTHING):
         return None  # those that it concerns say so
     if failure:
@@ -135,14 +128,14 @@ class ProtectedCommand(Protection):
             self._summary.waited,
             settings.sources["lock-timeout"],
         )
+        self._ending = ExitStack()
+        """What is done when the command has ended, the last one first."""
+        self._ending.callback(self._session.release_all)
         self._environment = ProjectEnvironment(
             self._session, store, self._pyproject.parent, settings.lock_backend
         )
-        self._builds = ExitStack()
-        """What is undone when the isolated builds of the command are over."""
-        self._system: SystemEnvironment | None = None
-        self._guard: OwnPackagesGuard | None = None
-        self._pair: Pair | None = None
+        self._calls: list[tuple[needs.Row, Mode | None]] = []
+        """The row of each caller of a command, and how it held the project."""
         self._interruption: Interruption | None = None
 
     # 1. Every plugin is loaded, none is activated.
@@ -168,9 +161,23 @@ class ProtectedCommand(Protection):
         if self._command.words[0] in ("add", "remove") and self._session.is_locked(
             PROJECT
         ):
-            from poetry_plugin_safe_install.pairs import pair_writes
+            from poetry_plugin_safe_install.pairs import Pair
 
-            self._pair = pair_writes(self._command, self._pyproject, self._store)
+            pair = Pair(self._pyproject, self._store, self._command.io)
+            self._ending.callback(pair.put_back)
+            self.files.pair = pair
+
+    @cached_property
+    def files(self) -> ProjectWrites:
+        from poetry_plugin_safe_install.project_writes import ProjectWrites
+
+        return ProjectWrites(self._pyproject.parent, self._own_project)
+
+    def _own_project(self) -> None:
+        """Hold the project exclusively until the end: its files are about to be written."""
+        plan = needs.write_plan(self._row, self._session.mode(PROJECT))
+        self._walk(needs.WRITES, plan)
+        self._facts.written = True
 
     def _put_back_pair(self) -> bool:
         if not self._store.pair.exists():
@@ -179,11 +186,9 @@ class ProtectedCommand(Protection):
 
         self._session.release(PROJECT)
         (lock,) = self._files.locks(others=False)
-        with (
-            suppress(LockUnavailableError),  # told when it is taken for the command
-            self._session.beside_plan(lock, Mode.EXCLUSIVE),
-        ):
-            Pair(self._pyproject, self._store).put_back(self._command.io)
+        Pair(self._pyproject, self._store, self._command.io).put_back_alone(
+            self._session, lock
+        )
         self._command.reload_project()
         return True
 
@@ -194,15 +199,19 @@ class ProtectedCommand(Protection):
         scope = self._settings.lock_scope
         while True:
             requires = self._requires_plugins
-            installs = self._row.need is Need.INSTALL and self._has_plugins(requires)
+            is_install = self._row.need is Need.INSTALL
+            self._facts.must_lock = is_install and not self._files.are_locked
             self._facts.others = (
                 bool(requires)
                 or self._command.has_other_plugins
                 or self._has_generic_plugins
             )
-            if installs and self._plugins.is_missing(requires or {}):
+            has_plugins = is_install and self._has_plugins(requires)
+            if has_plugins and self._plugins.is_missing(requires or {}):
                 self._publish_set()
-            self._facts.must_tidy = installs and self._plugins.must_tidy(requires or {})
+            self._facts.must_tidy = has_plugins and self._plugins.must_tidy(
+                requires or {}
+            )
             waited = self._walk(needs.LOADED)
             if self._files.are_others_now or self._must_publish_now:
                 self._session.release(PROJECT)
@@ -256,11 +265,14 @@ class ProtectedCommand(Protection):
     # 3. The command starts; no listener has been called.
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
+        self._is_called(event)
         if self._interruption is None and (self._row.changes or self._row.builds):
-            self._watch_signals()
+            from poetry_plugin_safe_install.interruption import watch_signals
+
+            self._interruption = watch_signals(self._command)
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
-        self._environment.watch(self._command, self._creating)
+        self._environment.watch(self._command)
         if wants_environment(event):
             environment = self._environment.find(event)
             if environment is None:
@@ -268,16 +280,26 @@ class ProtectedCommand(Protection):
             set_environment(event, environment)
             self._lock_environment(environment)
 
-    def _creating(self, path: Path) -> AbstractContextManager[None]:
-        from poetry_plugin_safe_install.caches.protection import protect_seeds
+    def _is_called(self, event: ConsoleCommandEvent) -> None:
+        """Take what a command needs that is called by the one that was typed."""
+        held, scope = self._session.mode(PROJECT), self._settings.lock_scope
+        self._calls.append((self._row, held))
+        if len(self._calls) > 1:
+            self._row = self._row.calling(needs.row_of(str(event.command.name).split()))
+            plan = needs.call_plan(self._row, scope, self._facts, held)
+            self._walk(needs.CALLS, plan)
 
-        protect_seeds(self._command)
-        return self._environment.creating(path)
+    def command_terminates(self, event: ConsoleTerminateEvent) -> None:
+        if len(self._calls) > 1:
+            self._row, held = self._calls.pop()
+            plan = needs.return_plan(self._row, self._facts, held)
+            self._walk(needs.RETURNS, plan)
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)
-        taken = self._walk(needs.FOUND, lambda _: [lock])
+        taken = self._walk(needs.FOUND)
         if taken and self._has_environment_alone:
+            self._uv.guard(self._environment.lock_of_uv(environment))
             from poetry_plugin_safe_install.environments import changes
 
             changes.repair(environment, lock, self._command.io.write_error_line)
@@ -302,82 +324,39 @@ class ProtectedCommand(Protection):
         if self._facts.rewriters and self._files.were_rewritten:
             self._facts.rewritten = True
         self._walk(needs.RUNS)
+        if self._row.writes:
+            self.files.command_runs(rewritten=self._facts.rewritten)
         if self._row.need is Need.RUN:
-            self._wait_until_ready(event)
+            self._environment.wait_until_ready(event, self._plan)
         if self._facts.rewriters and not self._facts.rewritten:
             self._session.rewrites_nothing(PROJECT, self._store.project_lock)
         if needs.row_of(str(event.command.name).split()).builds:
-            self._prepare_builds(event)
+            self._builds.prepare(event)
         self._share_builds()
         if self._has_environment_alone:
             from poetry_plugin_safe_install.environments import changes
 
-            changes.protect(self._command, environment_of(event))
+            protected = changes.protect(self._command, environment_of(event), self._uv)
+            self._ending.callback(protected.close)
         if self._row.changes:
-            from poetry_plugin_safe_install.compat.operations import guard_environment
+            from poetry_plugin_safe_install.guards import Guards
 
-            guard_environment(self._command, event, self._guard_environment)
-
-    def _watch_signals(self) -> None:
-        from poetry_plugin_safe_install.interruption import Interruption
-
-        interruption = Interruption()
-        interruption.start()
-        self._command.at_end(interruption.stop)
-        self._interruption = interruption
+            guards = Guards(self._command, self._settings, self._summary)
+            self._ending.callback(guards.command_ended)
+            guards.watch(event)
+            if self._row.need is Need.WRITE or self._facts.must_lock:
+                self.files.check_before_packages(self._command)
 
     def exit_status(self, status: int) -> int:
+        if status == 1 and self._session.timed_out:
+            status = LockTimeoutError.exit_status
         interruption = self._interruption
         return interruption.exit_status(status) if interruption else status
-
-    def _wait_until_ready(self, event: ConsoleCommandEvent) -> None:
-        """Nothing is held while the user's program runs, nor while it is waited for."""
-        environment = environment_of(event)
-        if environment is not None:
-            lock = self._environment.lock_of(environment)
-            plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
-            self._session.wait_until_ready(plan, needs.READY, lambda _: lock)
-            self._environment.warn_of_unfinished(event, environment, lock)
-
-    def _prepare_builds(self, event: ConsoleCommandEvent) -> None:
-        from poetry_plugin_safe_install.builds.temp_directory import prepared
-
-        environment = environment_of(event)
-        if environment is None:  # ``publish``: it has ``build`` do that
-            return
-        self._builds.close()
-        setting, store = self._settings.always_copy, self._store.path
-        self._builds.enter_context(prepared(setting, environment, store, event.io))
-
-    def _guard_environment(self, target: TargetEnvironment) -> None:
-        if not target.is_virtual and not target.changes_nothing:
-            from poetry_plugin_safe_install.environments.system import watch
-
-            self._system = watch(target, self._settings.externally_managed, os.environ)
-
-        from poetry_plugin_safe_install.environments.places import poetry_runs_from
-
-        if poetry_runs_from(target, sys.path):
-            from poetry_plugin_safe_install.own_packages.guard import OwnPackagesGuard
-
-            self._guard = OwnPackagesGuard(
-                target,
-                self._settings.on_self_change,
-                self._command.arguments,
-                self._summary,
-            )
-            target.guard(self._command, self._guard)
 
     # 5. The command has ended.
 
     def command_ended(self) -> None:
-        for part in (self._system, self._guard):
-            if part:
-                part.command_ended()
-        self._builds.close()
-        if self._pair:
-            self._pair.put_back(self._command.io)
-        self._session.release_all()
+        self._ending.close()
 
     # What the chapters share.
 
@@ -387,16 +366,21 @@ class ProtectedCommand(Protection):
         self._session.release_all()
         return failed(self._command, error)
 
-    def _walk(self, moment: str, locks_of: LocksOf | None = None) -> bool:
-        """Take the steps of the lock plan for a moment of the command.
+    @property
+    def _plan(self) -> list[Step]:
+        return needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
+
+    def _walk(self, moment: str, plan: list[Step] | None = None) -> bool:
+        """Take the steps for a moment of the command, of its lock plan or of another.
 
         :return: whether a lock was taken. The project is read again if it has changed
             by then.
         """
-        plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
-        of_project = locks_of is None
-        taken = self._session.walk(plan, moment, locks_of or self._locks_of)
-        if taken and of_project:
+        plan = plan or self._plan
+        if (moment, UV, None) in plan and "_uv" in vars(self):
+            self._uv.release()
+        taken = self._session.walk(plan, moment, self._locks_of)
+        if taken and moment not in (needs.FOUND, needs.WRITES):
             if self._files.have_changed:
                 self._command.reload_project()
             self._files.remember()
@@ -406,6 +390,10 @@ class ProtectedCommand(Protection):
         if resource == needs.PLUGIN_SET:
             backend, requires = self._settings.lock_backend, self._requires_plugins
             return [self._plugins.lock_of_set(requires, backend)] if requires else []
+        if resource == UV:
+            return []  # threads take and release it: see ``environments.uv_lock``
+        if resource == ENVIRONMENT:
+            return self._environment.locks
         scope, word = self._settings.lock_scope, self._command.words[0]
         may_share = needs.may_share(self._row.need, scope, self._facts)
         alike = self._files.alike(word) if may_share else ""
@@ -413,12 +401,24 @@ class ProtectedCommand(Protection):
 
     def _share_builds(self) -> None:
         if self._row.builds:
-            from poetry_plugin_safe_install.builds.shared_trees import share_builds
+            self._builds.share(self._plan, self._uv)
 
-            plan = needs.lock_plan(self._row, self._settings.lock_scope, self._facts)
-            during = needs.BACKEND_STARTS, needs.BACKEND_ENDED
-            hold = partial(self._session.between, plan, *during)
-            share_builds(self._command, self._session, hold, self._settings)
+    @cached_property
+    def _uv(self) -> UvLock:
+        from poetry_plugin_safe_install.environments.uv_lock import UvLock
+
+        uv = UvLock(self._session, self._command.io)
+        self._ending.callback(uv.release)
+        return uv
+
+    @cached_property
+    def _builds(self) -> CommandBuilds:
+        from poetry_plugin_safe_install.builds.command_builds import CommandBuilds
+
+        session, ending = self._session, self._ending
+        return CommandBuilds(
+            self._command, session, self._settings, self._store, ending
+        )
 
     @property
     def _requires_plugins(self) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install import needs
@@ -11,6 +12,8 @@ from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import poetrys_environment
 from poetry_plugin_safe_install.environments import changes
 from poetry_plugin_safe_install.environments.project_environment import environment_lock
+from poetry_plugin_safe_install.environments.project_environment import lock_of_uv
+from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.locks.session import Session
 from poetry_plugin_safe_install.settings import resolve
@@ -45,6 +48,8 @@ class SelfCommand(Protection):
         self._session = Session(
             command.io, command.line, settings.lock_timeout, Summary().waited
         )
+        self._ending = ExitStack()
+        self._ending.callback(self._session.release_all)
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         environment = poetrys_environment()
@@ -52,7 +57,11 @@ class SelfCommand(Protection):
         taken = self._session.walk(self._plan, needs.FOUND, lambda _: [lock])
         if taken and self._session.is_locked(needs.ENVIRONMENT):
             changes.repair(environment, lock, self._command.io.write_error_line)
-            changes.protect(self._command, environment)
+            uv = UvLock(self._session, self._command.io)
+            self._ending.callback(uv.release)
+            uv.guard(lock_of_uv(environment, None, self._settings.lock_backend))
+            protected = changes.protect(self._command, environment, uv)
+            self._ending.callback(protected.close)
 
     def command_ended(self) -> None:
-        self._session.release_all()
+        self._ending.close()

@@ -13,6 +13,7 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.files import FILES
@@ -23,7 +24,9 @@ from poetry_plugin_safe_install.settings import settings_or_default
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
@@ -38,23 +41,39 @@ def protect_files(
     """
     if protection is None and not settings_or_default(command).enabled:
         return None
-    command.patch(FILES, replacing)
+    command.patch(FILES, (protection and protection.files) or WholeFiles())
     return protection or Protection()
 
 
+class WholeFiles:
+    """How a command writes files that it has for itself."""
+
+    def reading(self, path: Path, read: Callable[[], Any]) -> Any:
+        return read()
+
+    def replacing(
+        self, path: Path, document: Any = None
+    ) -> AbstractContextManager[Path]:
+        return replacing(path)
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, check: Callable[[], object] = bool) -> Iterator[Path]:
     """Yield where to write what is going to be the content of a file.
 
     A copy of the file is there already, if there is a file.
+
+    :param check: called before the file is touched; it stays as it is if this raises.
     """
     target = Path(os.path.realpath(path))
     private = _copy(target)
     if private is None:
+        check()
         yield path
         return
     try:
         yield private
+        check()
         _put_in_place(private, target)
     finally:
         remove(private)

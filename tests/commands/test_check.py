@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
+OWN_LOCK = ".poetry-safe-install.lock"
 SCHEMA = json.loads((ROOT / "docs" / "check.schema.json").read_text())
 VALIDATE = fastjsonschema.compile(SCHEMA)
 TOPICS = [
@@ -260,14 +261,14 @@ def test_locks_of_environment_and_builds(
         ]
 
     own = str(project.store / "project.lock")
-    assert held() == [(own, []), (str(venv / ".lock"), [])]
+    assert held() == [(own, []), (str(venv / OWN_LOCK), [])]
     holds = [
         try_acquire(Lock(path, "it"), Mode.EXCLUSIVE, command)
-        for path, command in ((venv / ".lock", "poetry add"), (build, "poetry build"))
+        for path, command in ((venv / OWN_LOCK, "poetry add"), (build, "poetry build"))
     ]
     assert held() == [
         (own, []),
-        (str(venv / ".lock"), ["poetry add"]),
+        (str(venv / OWN_LOCK), ["poetry add"]),
         (str(build), ["poetry build"]),
     ]
     for hold in holds:

@@ -368,7 +368,7 @@ def test_nothing_is_writable_for_everyone(
     project.poetry(home, "install", venv=venv, umask=umask).succeeded()
 
     made = [project.path / ".poetry", *(project.path / ".poetry").rglob("*")]
-    made.append(venv / ".lock")
+    made += [venv / ".lock", venv / ".poetry-safe-install.lock"]
     for path in made:
         assert not stat.S_IMODE(path.lstat().st_mode) & 0o002 or path.is_symlink(), path
 
@@ -477,3 +477,24 @@ def test_path_that_is_too_long(
         result = project.poetry(home, *arguments, venv=venv).succeeded()
         assert "File name too long" in result.out
         assert "does not know this Poetry" not in result.out
+
+
+CREATING = "poetry_plugin_safe_install.environments.unfinished:creating:before"
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("debug", "tags"), ("env", "activate")], ids=" ".join
+)
+def test_whatever_makes_the_environment_makes_it_alone(
+    command: tuple[str, ...], project: Project, home: PoetryHome
+) -> None:
+    """F26: with no other plugin loaded, too."""
+    fresh = {"POETRY_VIRTUALENVS_PATH": str(project.path / "fresh"), "SHELL": "bash"}
+    with Pause(CREATING) as pause:
+        first = project.start(home, *command, environ={**fresh, **pause.environment})
+        arrival = pause.arrival()
+        second = project.start(home, *command, environ=fresh)
+        second.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        said = [running.result().succeeded().out for running in (first, second)]
+    assert sum("Creating virtualenv" in out for out in said) == 1

@@ -346,12 +346,14 @@ def test_the_timeout_names_the_holder(
         )
         arrival = building.arrival()
         impatient = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "0"}
-        two.poetry(home, "install", venv=new_venv("two"), environ=impatient).failed(
+        gave_up = two.poetry(home, "install", venv=new_venv("two"), environ=impatient)
+        gave_up.failed(
             "Did not wait for the source tree",
             f"install` (pid {slow.pid}",
             "Cannot install lib.",
             "POETRY_SAFE_INSTALL_LOCK_TIMEOUT",
         )
+        assert gave_up.code == 75, "a thread's wait, too"
         arrival.let_go()
         slow.result().succeeded()
 

@@ -208,7 +208,7 @@ class Creation:
     @property
     def files(self) -> set[str]:
         names = {str(path.relative_to(self.venv)) for path in self.venv.rglob("*")}
-        return {name for name in names if not name.startswith(".lock")}
+        return {name for name in names if not name.startswith((".lock", ".poetry-"))}
 
 
 @pytest.fixture

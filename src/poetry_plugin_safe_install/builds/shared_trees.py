@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
-    from poetry_plugin_safe_install.locks.lock import WaitReport
+    from poetry_plugin_safe_install.environments.uv_lock import UvLock
+    from poetry_plugin_safe_install.locks.deadline import WaitReport
     from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
@@ -50,17 +51,19 @@ def share_builds(
     session: Session,
     during_backend: DuringBackend,
     settings: Settings,
+    uv: UvLock,
 ) -> None:
     """From now on this process builds without harm to others that do so too.
 
     :param during_backend: holds a lock while a build backend runs.
+    :param uv: that of the environment that the command changes.
     """
     from poetry_plugin_safe_install.compat.builds import BUILDS
     from poetry_plugin_safe_install.compat.builds import BuildWatch
     from poetry_plugin_safe_install.compat.clones import CLONES
 
     builds = SharedBuilds(
-        command.line, command.io, session, during_backend, settings.lock_backend
+        command.line, command.io, session, during_backend, uv, settings.lock_backend
     )
     command.patch(BUILDS, BuildWatch(builds))
     command.patch(CLONES, MarkedClones())
@@ -81,16 +84,19 @@ class SharedBuilds(Artifacts):
         io: IO,
         session: Session,
         during_backend: DuringBackend,
+        uv: UvLock,
         backend: str = "auto",
     ) -> None:
         """
         :param during_backend: holds a lock while a build backend runs.
+        :param uv: that of the environment that the command changes.
         :param backend: the setting ``lock-backend``.
         """
         super().__init__(command)
         self._io = io
         self._session = session
         self._during_backend = during_backend
+        self.backend = uv.backend
         self._backend = backend
 
     @contextmanager

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.events.console_terminate_event import ConsoleTerminateEvent
     from cleo.io.io import IO
     from poetry.console.application import Application
     from poetry.plugins.application_plugin import ApplicationPlugin
     from poetry.plugins.plugin_manager import PluginManager
+
+    from poetry_plugin_safe_install.compat.files import Files
 
 
 class Protection:
@@ -49,6 +52,18 @@ class Protection:
 
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         """After every other listener, just before the command's own code."""
+
+    def command_terminates(self, event: ConsoleTerminateEvent) -> None:
+        """After every other listener: the command's own code has ended, or a called one's.
+
+        A command may call others (``Command.call`` of cleo); each starts, runs and
+        terminates within it.
+        """
+
+    @property
+    def files(self) -> Files | None:
+        """How the command writes files; ``None`` where nobody else may write them."""
+        return None
 
     def exit_status(self, status: int) -> int:
         """What the command ends with, where Poetry would end with this status."""
@@ -173,12 +188,14 @@ class _ProtectedCommand:
     @EVENTS.uses("cleo.application", "Application.event_dispatcher")
     def listen(self, application: Application) -> None:
         from cleo.events.console_events import COMMAND
+        from cleo.events.console_events import TERMINATE
 
         dispatcher = application.event_dispatcher
         assert dispatcher is not None
         first, last = sys.maxsize, -sys.maxsize
         dispatcher.add_listener(COMMAND, self._starts, first)
         dispatcher.add_listener(COMMAND, self._runs, last)
+        dispatcher.add_listener(TERMINATE, self._terminates, last)
         setattr(application, ATTRIBUTE, self)
         self._command.patch(EVENTS, None)
 
@@ -187,6 +204,9 @@ class _ProtectedCommand:
 
     def _runs(self, event: Any, *_: object) -> None:
         self._tell(lambda: self._protection.command_runs(event))
+
+    def _terminates(self, event: Any, *_: object) -> None:
+        self._tell(lambda: self._protection.command_terminates(event))
 
     def _tell(self, moment: Callable[[], None]) -> None:
         """Go on without protection where it fails; let pass what is meant for the user."""

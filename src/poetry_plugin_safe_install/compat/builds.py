@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     class Builds(Protocol):
         """What is asked by everything of Poetry's that builds."""
 
+        def backend(self) -> AbstractContextManager[None]:
+            """A build backend runs meanwhile, wherever it does."""
+
         def tree(
             self, directory: Path, tell: Callable[[str], bool] | None = None
         ) -> AbstractContextManager[dict[str, str]]:
@@ -74,6 +77,7 @@ class BuildWatch:
 
     def __init__(self, builds: Builds) -> None:
         self._builds = builds
+        self.backend = builds.backend
         self.checkout = builds.checkout
         self.wheel = builds.wheel
         self.download = builds.download
@@ -125,10 +129,11 @@ def _run_backend(
     **kwargs: Any,
 ) -> Any:
     tree = Path(builder.source_dir)
-    if watch.is_unpacked(tree):
-        return original(builder, *args, **kwargs)
-    with watch.tree(tree) as watch.environs[threading.get_ident()]:
-        return original(builder, *args, **kwargs)
+    with watch.backend():
+        if watch.is_unpacked(tree):
+            return original(builder, *args, **kwargs)
+        with watch.tree(tree) as watch.environs[threading.get_ident()]:
+            return original(builder, *args, **kwargs)
 
 
 @BUILDS.around("pyproject_hooks", "quiet_subprocess_runner")
@@ -247,8 +252,9 @@ def _build_environment(
     env: Any = None,
     io: Any = None,
 ) -> Iterator[Any]:
+    made = original(poetry=poetry, env=env, io=io)
     tree = watch.tree(poetry.file.path.parent)
-    with original(poetry=poetry, env=env, io=io) as found, tree as more, _told(more):
+    with made as found, watch.backend(), tree as more, _told(more):
         yield found
 
 
@@ -257,7 +263,8 @@ def _build_environment(
 def _setup_build(
     watch: BuildWatch, original: Callable[..., None], builder: EditableBuilder
 ) -> None:
-    with watch.tree(builder._poetry.file.path.parent) as more, _told(more):
+    tree = watch.tree(builder._poetry.file.path.parent)
+    with watch.backend(), tree as more, _told(more):
         original(builder)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Collection
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from importlib.metadata import Distribution
     from typing import BinaryIO
     from typing import Protocol
@@ -63,13 +64,23 @@ if TYPE_CHECKING:
     class Installs(Protocol):
         """What is asked by everything of Poetry's that installs or removes a package."""
 
+        @property
+        def may_be_outdated(self) -> bool:
+            """Whether others may have changed packages since Poetry has looked."""
+
         def concerns(self, site: str) -> bool:
             """Whether this site-packages is one of the environment's."""
+
+        def writing(self) -> AbstractContextManager[None]:
+            """To be entered around what is removed by something else."""
+
+        def ended(self) -> None:
+            """The installation of a package is over, in whichever way."""
 
         def install(
             self, site: str, package: str, job: str, files: Collection[str]
         ) -> Installation:
-            """A package is about to be written.
+            """A package is about to be written; ``ended`` has to follow.
 
             :param job: the ``job_type`` of the operation, or ``PROJECT``.
             :param files: what is known of the files beforehand.
@@ -108,10 +119,15 @@ class InstallWatch(threading.local):
     def end(self, *, commit: bool) -> None:
         """What was installed is there from now on, or nothing of it."""
         installation, self.installation = self.installation, None
-        if installation and commit:
-            installation.commit()
-        elif installation:
-            installation.undo()
+        if installation is None:
+            return
+        try:
+            if commit:
+                installation.commit()
+            else:
+                installation.undo()
+        finally:
+            self.installs.ended()
 
 
 # A wheel: ``WheelInstaller.install`` has ``installer.install`` write it.
@@ -144,6 +160,8 @@ def _install(
     if contents is None:  # Poetry will say what is wrong with it
         original(installer, wheel)
         return
+    if watch.installs.may_be_outdated:
+        _remove_other(watch, environment.site_packages, contents.package)
     watch.dist_info = contents.dist_info
     watch.installation = watch.installs.install(
         contents.site, contents.package, watch.job, contents.paths
@@ -155,6 +173,13 @@ def _install(
         raise
     if not watch.is_operation:
         watch.end(commit=True)
+
+
+def _remove_other(watch: InstallWatch, site: SitePackages, package: str) -> None:
+    """Remove what a build script has installed since Poetry has looked."""
+    for found in list(site.distributions(package.replace("_", "-"), True)):
+        path = str(getattr(found, "_path", ""))
+        watch.installs.remove(path, package, watch.job, ())
 
 
 class _Contents:
@@ -324,8 +349,10 @@ def _remove(
         if package.source_type == "git":
             trees = [str(environment.path / "src" / package.name)]
         found = next(iter(environment.site_packages.distributions(package.name)), None)
-        if found and watch.installs.remove(
-            str(getattr(found, "_path", "")), package.name, watch.job, trees
-        ):
-            return 0
+        with watch.installs.writing():
+            if found and watch.installs.remove(
+                str(getattr(found, "_path", "")), package.name, watch.job, trees
+            ):
+                return 0
+            return original(executor, package)
     return original(executor, package)

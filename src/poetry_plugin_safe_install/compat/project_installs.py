@@ -54,6 +54,16 @@ def _remove_distribution_files(
 ) -> list[Path]:
     if not watch.installs.concerns(str(site_packages.purelib)):
         return original(site_packages, distribution_name)
+    with watch.installs.writing():
+        return _remove_whole(watch, original, site_packages, distribution_name)
+
+
+def _remove_whole(
+    watch: InstallWatch,
+    original: Callable[..., list[Path]],
+    site_packages: SitePackages,
+    distribution_name: str,
+) -> list[Path]:
     removed: list[Path] = []
     for found in site_packages.distributions(distribution_name, True):
         path = Path(str(getattr(found, "_path", "")))

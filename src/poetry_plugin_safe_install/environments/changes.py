@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.environments.commit_point import CommitPoint
     from poetry_plugin_safe_install.environments.removal import Places
+    from poetry_plugin_safe_install.environments.uv_lock import UvLock
     from poetry_plugin_safe_install.locks.lock import Lock
 
 
@@ -60,10 +62,13 @@ def unfinished(environment: Any) -> list[tuple[str, str]]:
     ]
 
 
-def protect(command: StartingCommand, environment: Any) -> None:
+def protect(command: StartingCommand, environment: Any, uv: UvLock) -> CommitPoint:
     """Have packages installed and removed as a whole until the command ends.
 
     The environment's lock is held.
+
+    :param uv: the environment's.
+    :return: what the caller closes before it releases the lock.
     """
     from poetry_plugin_safe_install.compat import project_installs  # noqa: F401
     from poetry_plugin_safe_install.compat.installs import INSTALLS
@@ -72,10 +77,10 @@ def protect(command: StartingCommand, environment: Any) -> None:
     from poetry_plugin_safe_install.environments.commit_point import CommitPoint
     from poetry_plugin_safe_install.environments.same_files import SharedFiles
 
-    changes = CommitPoint(_places(environment))
-    command.at_end(changes.close)
+    changes = CommitPoint(_places(environment), uv)
     command.patch(INSTALLS, InstallWatch(changes))
     command.patch(SAME_FILES, SharedFiles(command.io))  # sees files before those do
+    return changes
 
 
 def _has_journals(environment: Any) -> bool:

@@ -30,20 +30,36 @@ from poetry_plugin_safe_install.errors import EnvironmentChangeError
 if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from poetry_plugin_safe_install.environments.journal import Change
     from poetry_plugin_safe_install.environments.removal import Places
     from poetry_plugin_safe_install.environments.removal import RealPaths
+    from poetry_plugin_safe_install.environments.uv_lock import UvLock
 
 
 class CommitPoint:
     """How packages are installed and removed in one environment."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, uv: UvLock) -> None:
         self._places = places
+        self._uv = uv
         self._lock = threading.Lock()
         self._targets: dict[str, set[str]] = {}
         """What is being written by the threads of this process, by operation."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep uv away meanwhile."""
+        return self._uv.writing()
+
+    def ended(self) -> None:
+        """What ``install`` has begun is over, in whichever way."""
+        self._uv.end()
+
+    @property
+    def may_be_outdated(self) -> bool:
+        """Whether others may have changed packages since Poetry has looked at them."""
+        return self._uv.was_released
 
     def concerns(self, site: str) -> bool:
         """Whether a site-packages is one of the environment's."""
@@ -52,15 +68,17 @@ class CommitPoint:
     def install(
         self, site: str, package: str, job: str, files: Collection[str]
     ) -> Installation:
-        """Begin to install a package.
+        """Begin to install a package; ``ended`` has to follow.
 
         :param files: the paths that are going to be written, without its dist-info.
         :raises EnvironmentChangeError: if its journal cannot be written.
         """
+        self._uv.begin()
         try:
             change = journal.begin(site, package, job)
             return Installation(self, change, files, self._places.real)
         except OSError as error:
+            self._uv.end()
             raise EnvironmentChangeError(f"{package}: {error}") from error
 
     def remove(

@@ -30,11 +30,8 @@ def lock_path(
 
     :param directory: the prefix of a virtual environment, of others the site-packages.
 
-    For a virtual environment it is the one that uv locks too
-    (``PythonEnvironment::lock``, uv 0.5 and later), so that uv and Poetry exclude each
-    other.
     """
-    name = ".lock" if is_venv else f".{NAME}.lock"
+    name = f"{JOURNALS}.lock" if is_venv else f".{NAME}.lock"
     if os.access(directory / name, os.R_OK) or os.access(directory, os.W_OK):
         return directory / name
     key = _key(directory)

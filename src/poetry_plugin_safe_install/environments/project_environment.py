@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 
+from contextlib import ExitStack
 from contextlib import contextmanager
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.environments import create_environment
+from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
 from poetry_plugin_safe_install.compat.environments import register_loggers
 from poetry_plugin_safe_install.compat.environments import watch_environments
+from poetry_plugin_safe_install.environments.places import JOURNALS
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.environments.places import may_have_journals
@@ -28,6 +32,7 @@ from poetry_plugin_safe_install.locks.lock import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.locks.lock import HeldLock
     from poetry_plugin_safe_install.locks.session import Session
+    from poetry_plugin_safe_install.locks.session import Step
     from poetry_plugin_safe_install.store import Store
 
 
@@ -48,6 +54,14 @@ def environment_lock(environment: Any, store: Store | None, backend: str) -> Loc
     directory = environment.path if is_venv else environment.purelib
     path = lock_path(directory, is_venv=is_venv, cache_directory=_cache_directory)
     return _lock_at(path, environment.path, store, backend)
+
+
+def lock_of_uv(environment: Any, store: Store | None, backend: str) -> Lock | None:
+    """The lock that uv takes; ``None`` where it locks nothing in the environment."""
+    path = Path(environment.path)
+    if not environment.is_venv() or not os.access(path, os.W_OK):
+        return None
+    return _lock_at(path / ".lock", path, store, backend)
 
 
 def _cache_directory() -> Path:
@@ -77,10 +91,18 @@ class ProjectEnvironment:
         self._store = store
         self._project = project
         self._backend = backend
+        self.locks: list[Lock] = []
+        """That of the environment which was asked for last, if one was."""
 
     def lock_of(self, environment: Any) -> Lock:
         store = self._store_of(Path(environment.path))
-        return environment_lock(environment, store, self._backend)
+        lock = environment_lock(environment, store, self._backend)
+        self.locks = [lock]
+        return lock
+
+    def lock_of_uv(self, environment: Any) -> Lock | None:
+        store = self._store_of(Path(environment.path))
+        return lock_of_uv(environment, store, self._backend)
 
     def _store_of(self, environment: Path) -> Store | None:
         """Within the project, locks use the backend that the project's store records."""
@@ -115,7 +137,21 @@ class ProjectEnvironment:
         unfinished.forget(path)
         return environment
 
-    def warn_of_unfinished(
+    def wait_until_ready(
+        self, event: ConsoleCommandEvent, plan: Sequence[Step]
+    ) -> None:
+        """Nothing is held while the user's program runs, nor while it is waited for.
+
+        :param plan: the lock plan of the command.
+        """
+        environment = environment_of(event)
+        if environment is not None:
+            lock, uv = self.lock_of(environment), self.lock_of_uv(environment)
+            locks = [lock, uv] if uv else [lock]
+            self._session.wait_until_ready(plan, needs.READY, locks)
+            self._warn_of_unfinished(event, environment, lock)
+
+    def _warn_of_unfinished(
         self, event: ConsoleCommandEvent, environment: Any, lock: Lock
     ) -> None:
         """Tell of packages that a killed command has left, unless somebody is busy."""
@@ -133,15 +169,15 @@ class ProjectEnvironment:
                 for package, why in found:
                     _say(event, _unfinished_message(package, environment.path, why))
 
-    def watch(
-        self,
-        command: StartingCommand,
-        creating: Callable[[Path], AbstractContextManager[None]],
-    ) -> None:
-        """Have the command make and remove environments under their locks.
+    def watch(self, command: StartingCommand) -> None:
+        """Have the command make and remove environments under their locks."""
 
-        :param creating: entered around the creation of one.
-        """
+        def creating(path: Path) -> AbstractContextManager[None]:
+            from poetry_plugin_safe_install.caches.protection import protect_seeds
+
+            protect_seeds(command)
+            return self.creating(path)
+
         watch_environments(command, creating, self.removing, _set_aside)
         if command.words[0].split()[0] == "env":
             from poetry_plugin_safe_install.compat.envs_file import merge_changes
@@ -173,15 +209,21 @@ class ProjectEnvironment:
                 " removed. Use a Poetry that is installed elsewhere, as"
                 " https://python-poetry.org/docs/#installation has it."
             )
-        with self._locked(environment) as held:
+        with self._locked(environment) as release:
             if os.name == "nt":  # an open file cannot be removed
-                held.release()
+                release()
             yield
 
-    def _locked(self, environment: Path) -> AbstractContextManager[HeldLock]:
-        path = environment / ".lock"
-        lock = _lock_at(path, environment, self._store_of(environment), self._backend)
-        return self._session.beside_plan(lock, Mode.EXCLUSIVE)
+    @contextmanager
+    def _locked(self, environment: Path) -> Iterator[Callable[[], None]]:
+        """Hold the locks of a virtual environment; yields what releases them early."""
+        store = self._store_of(environment)
+        with ExitStack() as stack:
+            for name in (f"{JOURNALS}.lock", ".lock"):
+                lock = _lock_at(environment / name, environment, store, self._backend)
+                held = self._session.beside_plan(lock, Mode.EXCLUSIVE)
+                stack.enter_context(held)
+            yield stack.close
 
 
 def _holds_this_poetry(environment: Path) -> bool:

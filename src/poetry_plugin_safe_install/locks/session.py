@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
+    from poetry_plugin_safe_install.locks.deadline import WaitReport
     from poetry_plugin_safe_install.locks.lock import HeldLock
-    from poetry_plugin_safe_install.locks.lock import WaitReport
     from poetry_plugin_safe_install.store import Store
 
     LocksOf = Callable[[str], Iterable[Lock]]
@@ -68,6 +68,8 @@ class Session:
         self._held: dict[str, list[HeldLock]] = {}
         self._modes: dict[str, Mode] = {}
         """How each resource is held, also where its lock cannot be taken."""
+        self.timed_out = False
+        """Whether a thread has waited in vain: Poetry makes any error there a 1."""
 
     def mode(self, resource: str) -> Mode | None:
         """How the command treats a resource: as if it held the lock, if it has none."""
@@ -152,16 +154,16 @@ class Session:
                     held.pop(resource).release()
 
     def wait_until_ready(
-        self, steps: Iterable[Step], moment: str, lock_of: Callable[[str], Lock]
+        self, steps: Iterable[Step], moment: str, locks: Iterable[Lock]
     ) -> None:
         """Take and release at once what the plan wants shared for a moment.
 
         :raises LockTimeoutError: naming the holder and how to wait longer.
         """
-        for when, resource, mode in steps:
-            if when == moment and mode is not None:
+        for when, _, mode in steps:
+            for lock in locks if when == moment and mode is not None else ():
                 with suppress(LockUnavailableError):  # then nobody has it either
-                    self._wait_until_free(lock_of(resource))
+                    self._wait_until_free(lock)
 
     def _wait_until_free(self, lock: Lock) -> None:
         with suppress(LockTimeoutError):
@@ -195,14 +197,18 @@ class Session:
 
         :raises LockUnavailableError: if it cannot be taken here at all.
         """
-        held, waited = acquire(
-            lock,
-            mode,
-            self._command,
-            timeout=self._timeout,
-            report=report,
-            timeout_source=self._timeout_source,
-        )
+        try:
+            held, waited = acquire(
+                lock,
+                mode,
+                self._command,
+                timeout=self._timeout,
+                report=report,
+                timeout_source=self._timeout_source,
+            )
+        except LockTimeoutError:
+            self.timed_out = True
+            raise
         if waited:
             self._waited(waited, getattr(report, "waited_for", ""))
         return held

@@ -6,8 +6,11 @@ import errno
 import os
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cleo.io.buffered_io import BufferedIO
 
 from poetry_plugin_safe_install.compat.installs import PROJECT
 from poetry_plugin_safe_install.environments import journal
@@ -18,6 +21,7 @@ from poetry_plugin_safe_install.environments.removal import Places
 from poetry_plugin_safe_install.environments.repair import repair
 from poetry_plugin_safe_install.environments.set_aside import set_aside
 from poetry_plugin_safe_install.environments.set_aside import sweep
+from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from tests.laboratory.wheels import Distribution
 
 
@@ -68,15 +72,21 @@ def test_package_from_a_lower_layer_of_overlayfs(
         dist_info = install(site, "one", {"one/__init__.py": "", "one/a.py": ""})
         monkeypatch.setattr(os, "unlink", dying_at(count, os.unlink))
         with pytest.raises(Death):
-            CommitPoint(places).remove(str(dist_info), "one", "update", ())
+            commit_point(places).remove(str(dist_info), "one", "update", ())
         monkeypatch.setattr(os, "unlink", os.unlink.__wrapped__)  # type: ignore[attr-defined]
 
         was_installed = (dist_info / "METADATA").exists()
         repair(places, lambda line: None)
 
         assert names(site) == (names_of_one() if was_installed else set()), count
-        CommitPoint(places).remove(str(dist_info), "one", "update", ())
+        commit_point(places).remove(str(dist_info), "one", "update", ())
         assert names(site) - {JOURNALS} == set()
+
+
+def commit_point(places: Places) -> CommitPoint:
+    """In an environment where uv has no lock."""
+    session: Any = None
+    return CommitPoint(places, UvLock(session, BufferedIO()))
 
 
 def names_of_one() -> set[str]:
@@ -104,7 +114,7 @@ def test_what_is_another_ones_stays(site: Path, places: Places) -> None:
     install(site, "two", {"shared/__init__.py": "", "shared/two.py": ""})
     (site / "shared" / "users-own.py").touch()
 
-    assert CommitPoint(places).remove(str(one), "one", "uninstall", ())
+    assert commit_point(places).remove(str(one), "one", "uninstall", ())
 
     left = {path.name for path in (site / "shared").iterdir()}
     assert left == {"__init__.py", "two.py", "users-own.py"}
@@ -129,14 +139,14 @@ def test_left_to_poetry(
         monkeypatch.setattr(os, "access", lambda *args: False)
     before = names(site)
 
-    assert not CommitPoint(places).remove(str(dist_info), "one", "uninstall", ())
+    assert not commit_point(places).remove(str(dist_info), "one", "uninstall", ())
 
     assert names(site) == before
 
 
 def test_two_that_write_the_same_file_at_once(site: Path, places: Places) -> None:
     """The one that fails leaves what the other one is writing."""
-    changes = CommitPoint(places)
+    changes = commit_point(places)
     shared = str(site / "shared.py")
     one = changes.install(str(site), "one", "install", [shared])
     two = changes.install(str(site), "two", "install", [shared])
@@ -153,7 +163,7 @@ def test_file_that_was_there_is_not_removed(site: Path, places: Places) -> None:
     mine = site / "mine.py"
     mine.write_text("mine")
     written = str(site / "new.py")
-    started = CommitPoint(places).install(
+    started = commit_point(places).install(
         str(site), "one", "install", [str(mine), written]
     )
     Path(written).touch()

@@ -14,18 +14,28 @@ import pytest
 from poetry_plugin_safe_install.locks.backend import Backend
 from poetry_plugin_safe_install.locks.backend import decide
 from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.needs import BACKEND_ENDED
 from poetry_plugin_safe_install.needs import BACKEND_STARTS
 from poetry_plugin_safe_install.needs import BUILD
+from poetry_plugin_safe_install.needs import CREATED
+from poetry_plugin_safe_install.needs import ENDED
 from poetry_plugin_safe_install.needs import ENVIRONMENT
+from poetry_plugin_safe_install.needs import FOUND
+from poetry_plugin_safe_install.needs import MUST_CREATE
 from poetry_plugin_safe_install.needs import PLUGIN_SET
 from poetry_plugin_safe_install.needs import PROJECT
+from poetry_plugin_safe_install.needs import RUNS
+from poetry_plugin_safe_install.needs import UV
 from poetry_plugin_safe_install.needs import Facts
 from poetry_plugin_safe_install.needs import Need
+from poetry_plugin_safe_install.needs import call_plan
 from poetry_plugin_safe_install.needs import lock_plan
 from poetry_plugin_safe_install.needs import mode_from_here
 from poetry_plugin_safe_install.needs import mode_while_activating
 from poetry_plugin_safe_install.needs import mode_while_running
+from poetry_plugin_safe_install.needs import return_plan
 from poetry_plugin_safe_install.needs import row_of
+from poetry_plugin_safe_install.needs import write_plan
 
 
 if TYPE_CHECKING:
@@ -262,7 +272,7 @@ Step = tuple[str, Mode | None]
 
 TREES = ("build of a", "build of b")
 PATH_DEPENDENCY = "project of a path dependency"
-RESOURCES = (PROJECT, PATH_DEPENDENCY, PLUGIN_SET, ENVIRONMENT, *TREES)
+RESOURCES = (PROJECT, PATH_DEPENDENCY, PLUGIN_SET, ENVIRONMENT, *TREES, UV)
 
 
 def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
@@ -273,17 +283,19 @@ def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
     :param path_dependency: it has one, which is locked whenever the project is.
     """
     projects = (PROJECT, PATH_DEPENDENCY) if path_dependency else (PROJECT,)
-    backend = [mode for _, resource, mode in plan if resource == BUILD]
-    builds = [(tree, mode) for tree in TREES for mode in backend]
+    places = {PROJECT: projects}
     steps: list[Step] = []
     for moment, resource, mode in plan:
-        if moment == BACKEND_STARTS:
-            steps += builds
-        elif resource != BUILD:
-            places = projects if resource == PROJECT else (resource,)
-            steps += [(place, mode) for place in places]
+        if moment not in (BACKEND_STARTS, BACKEND_ENDED):
+            steps += [(place, mode) for place in places.get(resource, (resource,))]
             if (resource, mode) == (PLUGIN_SET, EXCLUSIVE):
-                steps += builds[: len(backend)]
+                steps += [(TREES[0], EXCLUSIVE), (TREES[0], None)]
+        elif (moment, resource) == (BACKEND_STARTS, BUILD):
+            for tree in TREES:
+                # the build script runs uv on the environment
+                steps += [(tree, mode), (UV, mode), (UV, None), (tree, None)]
+        elif resource == UV:
+            steps += [(UV, mode)]
     return tuple(_without_idle(steps))
 
 
@@ -295,7 +307,57 @@ def _without_idle(steps: list[Step]) -> Iterator[Step]:
             yield lock, mode
 
 
+CALLED = ("install", "update", "lock", "build", "show")
+"""What a command of a plugin's may call."""
+
+
+def calling_plans(scope: str, others: bool) -> Iterator[list[Any]]:
+    """A plugin's command that calls another one, and may have written before it does."""
+    for words, written, create in itertools.product(
+        CALLED, (False, True), (False, True)
+    ):
+        outer = row_of(["up"])
+        both = outer.calling(row_of([words]))
+        facts = Facts(others=True, rewriters=others, written=False)
+        steps = until(lock_plan(outer, scope, facts), RUNS)
+        if written:
+            steps += write_plan(outer, last_mode(steps))
+            facts.written = True
+        held = last_mode(steps)
+        steps += call_plan(both, scope, facts, held)
+        facts.must_create = create
+        called = lock_plan(both, scope, facts)
+        at = next(n for n, (when, *_) in enumerate(called) if when in (FOUND, RUNS))
+        steps += [step for step in called[:at] if step[0] in (MUST_CREATE, CREATED)]
+        facts.must_create = False
+        steps += [step for step in called[at:] if step[0] != ENDED]
+        steps += return_plan(outer, facts, held)
+        if not facts.written:
+            steps += write_plan(outer, last_mode(steps))
+        yield [*steps, (ENDED, ENVIRONMENT, None), (ENDED, PROJECT, None)]
+
+
+def until(plan: list[Any], moment: str) -> list[Any]:
+    last = max(n for n, (when, *_) in enumerate(plan) if when == moment)
+    return plan[: last + 1]
+
+
+def last_mode(steps: list[Any]) -> Mode | None:
+    """How the project is held after these steps."""
+    modes = [mode for _, resource, mode in steps if resource == PROJECT]
+    return modes[-1] if modes else None
+
+
 def every_plan(*, path_dependency: bool) -> set[tuple[Step, ...]]:
+    return commands_plans(path_dependency=path_dependency) | {
+        program(plan, path_dependency=path_dependency)
+        for scope in ("auto", "command", "phase")
+        for others in (True, False)
+        for plan in calling_plans(scope, others)
+    }
+
+
+def commands_plans(*, path_dependency: bool) -> set[tuple[Step, ...]]:
     return {
         program(
             lock_plan(
@@ -308,13 +370,16 @@ def every_plan(*, path_dependency: bool) -> set[tuple[Step, ...]]:
                     rewriters=others,
                     rewritten=rewritten,
                     must_create=create,
+                    must_lock=lock,
                 ),
             ),
             path_dependency=path_dependency and others,
         )
         for row in {row_of(words.split()) for words in COMMANDS}
         for scope in ("auto", "command", "phase")
-        for others, publish, tidy, create in itertools.product((True, False), repeat=4)
+        for others, publish, tidy, create, lock in itertools.product(
+            (True, False), repeat=5
+        )
         for rewritten in {False, others}
         if row.need is Need.INSTALL or not publish
     }
@@ -397,7 +462,8 @@ def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
 
 @pytest.mark.parametrize("commands", [2, 3])
 def test_model_nobody_waits_indefinitely_and_writers_are_alone(commands: int) -> None:
-    plans = sorted(every_plan(path_dependency=commands == 2), key=repr)
+    of = every_plan if commands == 2 else commands_plans
+    plans = sorted(of(path_dependency=commands == 2), key=repr)
     for programs in itertools.combinations_with_replacement(plans, commands):
         assert not explore(programs, kill=commands == 2), programs
 
@@ -408,6 +474,25 @@ def test_run_holds_nothing_else_while_it_waits_for_the_environment() -> None:
     at = steps.index((ENVIRONMENT, SHARED))
     assert (PROJECT, None) in steps[:at]
     assert steps[at + 1] == (ENVIRONMENT, None)
+
+
+UV_ITSELF = ((UV, EXCLUSIVE), (UV, None))
+
+
+def test_model_with_uv_beside() -> None:
+    plans = sorted(every_plan(path_dependency=False), key=repr)
+    for steps in plans:
+        assert not explore((steps, UV_ITSELF), kill=True), steps
+
+
+def test_nothing_is_asked_for_while_uv_is_kept_out() -> None:
+    """So that uv's lock, which a build script may want, is never part of a circle."""
+    for steps in every_plan(path_dependency=True):
+        held: set[str] = set()
+        for lock, mode in steps:
+            asked = mode is not None and lock not in held
+            assert not (asked and UV in held), steps
+            (held.add if mode else held.discard)(lock)
 
 
 def test_model_sees_what_is_wrong() -> None:

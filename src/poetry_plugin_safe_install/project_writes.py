@@ -1,0 +1,138 @@
+"""How a command writes pyproject.toml and poetry.lock: nobody's change is lost.
+
+Each is written whole, under the project's lock, and only while it is what the command
+has read. An editor takes no lock: what it has saved meanwhile is what this is for, and
+commands that read before they had the lock (poetry-plugin-up).
+"""
+
+from __future__ import annotations
+
+import os
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.errors import ProjectChangedError
+from poetry_plugin_safe_install.project_files import identity
+from poetry_plugin_safe_install.writes import replacing
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.pairs import Pair
+
+PYPROJECT, LOCK = "pyproject.toml", "poetry.lock"
+
+
+class ProjectWrites:
+    """Those of one command."""
+
+    def __init__(self, project: Path, own: Callable[[], None]) -> None:
+        """
+        :param project: the real directory of pyproject.toml.
+        :param own: has the command hold the project exclusively from then on.
+        """
+        self._project = project
+        self._own = own
+        self._read: list[tuple[Any, bytes | None]] = []
+        """Every document that was read, and the content that it is from."""
+        self._written: list[bytes | None] = []
+        """What this command, or a plugin in it, has written last."""
+        self._lock: object = ...
+        """What poetry.lock was when the command's own code started."""
+        self.pair: Pair | None = None
+        """What keeps the two files together where the command writes both."""
+
+    def reading(self, path: Path, read: Callable[[], Any]) -> Any:
+        if not self._is(path, PYPROJECT):
+            return read()
+        content = _content(path)
+        document = read()
+        self._read.append((document, content))
+        return document
+
+    @contextmanager
+    def replacing(self, path: Path, document: Any = None) -> Iterator[Path]:
+        if self._is(path, PYPROJECT):
+            with self._replacing_pyproject(path, document) as place:
+                yield place
+        elif self._is(path, LOCK):
+            with self._replacing_lock(path) as place:
+                yield place
+        else:
+            with replacing(path) as place:
+                yield place
+
+    def command_runs(self, *, rewritten: bool) -> None:
+        """
+        :param rewritten: whether a plugin has rewritten pyproject.toml for the length of
+            the command: it is going to put it back, so that is no change of others.
+        """
+        self._lock = identity(self._project / LOCK)
+        if rewritten:
+            self._written = [_content(self._project / PYPROJECT)]
+
+    def check_before_packages(self, command: StartingCommand) -> None:
+        """Have packages changed only for the sake of files that can be written then."""
+        from poetry_plugin_safe_install.compat.files import PACKAGES
+
+        command.patch(PACKAGES, self._check)
+
+    def _check(self) -> None:
+        """
+        :raises ProjectChangedError: if a file is not what the command has read.
+        """
+        self._check_lock()
+        if self.pair:
+            self._check_pyproject(None)
+
+    @contextmanager
+    def _replacing_pyproject(self, path: Path, document: Any) -> Iterator[Path]:
+        self._own()
+        try:
+            with replacing(path, partial(self._check_pyproject, document)) as place:
+                yield place
+        except ProjectChangedError:
+            if self.pair:
+                self.pair.give_up()
+            raise
+        if self.pair:
+            self.pair.end()
+        self._written = [_content(path)]
+
+    @contextmanager
+    def _replacing_lock(self, path: Path) -> Iterator[Path]:
+        self._own()
+        with replacing(path, self._check) as place:
+            yield place
+            if self.pair and place != path:
+                self.pair.begin(place)
+        self._lock = identity(path)
+
+    def _check_pyproject(self, document: Any) -> None:
+        """:param document: what is going to be written, if it was read before."""
+        last = [content for _, content in self._read[-1:]]
+        own = [content for read, content in self._read if read is document]
+        expected = (own or last) + self._written
+        if expected and _content(self._project / PYPROJECT) not in expected:
+            raise ProjectChangedError(PYPROJECT)
+
+    def _check_lock(self) -> None:
+        if self._lock not in (..., identity(self._project / LOCK)):
+            raise ProjectChangedError(LOCK)
+
+    def _is(self, path: Path, name: str) -> bool:
+        return path.name == name and os.path.realpath(path.parent) == str(self._project)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

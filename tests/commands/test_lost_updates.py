@@ -1,0 +1,221 @@
+"""Whatever writes pyproject.toml or poetry.lock loses nobody else's change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.pausing import Pause
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.projects import Project
+
+CHANGED = "pyproject.toml has changed since this command read it; nothing was written"
+LOCK_CHANGED = CHANGED.replace("pyproject.toml", "poetry.lock")
+
+CHOOSING = "poetry.version.version_selector:VersionSelector.find_best_candidate:before"
+INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
+SOLVED = "poetry.puzzle.solver:Solver.solve:after"
+SOLVING = "poetry.puzzle.solver:Solver.solve:before"
+SORTING = "poetry_plugin_sort.sort:SortArray.apply:before"
+
+
+@pytest.fixture
+def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
+    for name in ("leaf", "bud", "twig"):
+        for version in ("1.0", "2.0"):
+            files = {f"{name}/__init__.py": version}
+            Distribution(name, version, files).wheel(own_folder)
+    project = new_project(dependencies=("twig (>=1.0,<2.0)", "bud (>=1.0)"))
+    project.lock()
+    return project
+
+
+@pytest.fixture
+def home_with(home: PoetryHome, tmp_path: Path) -> Callable[[str], PoetryHome]:
+    def make(plugin: str) -> PoetryHome:
+        clone = home.clone(tmp_path / "home")
+        clone.pip_install(plugin)
+        return clone
+
+    return make
+
+
+def names_in(project: Project) -> set[str]:
+    """The dependencies that both files name."""
+    files = (project.pyproject, project.path / "poetry.lock")
+    texts = [file.read_text() for file in files]
+    return {
+        name
+        for name in ("leaf", "bud", "twig")
+        if all(f'"{name}' in text for text in texts)
+    }
+
+
+def test_two_add_at_once(project: Project, home: PoetryHome) -> None:
+    with Pause(SOLVING) as pause:
+        first = project.start(home, "add", "--lock", "leaf", environ=pause.environment)
+        arrival = pause.arrival()
+        second = project.start(home, "remove", "--lock", "bud")
+        second.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        first.result().succeeded()
+        second.result().succeeded()
+    assert names_in(project) == {"leaf", "twig"}
+    project.poetry(home, "check", "--lock").succeeded()
+
+
+def test_add_while_up_chooses_versions(
+    project: Project, home: PoetryHome, home_with: Callable[[str], PoetryHome]
+) -> None:
+    """F32: poetry-plugin-up has read the file before it holds any lock."""
+    up_home = home_with("poetry-plugin-up")
+    with Pause(CHOOSING) as pause:
+        up = project.start(
+            up_home, "up", "bud", "--latest", "--no-install", environ=pause.environment
+        )
+        arrival = pause.arrival()
+        project.poetry(home, "add", "--lock", "leaf").succeeded()
+        arrival.let_go()
+        result = up.result()
+    result.failed(CHANGED)
+    assert result.code == 1
+    assert names_in(project) == {"leaf", "bud", "twig"}
+    project.poetry(home, "check", "--lock").succeeded()
+    up = project.start(up_home, "up", "bud", "--latest", "--no-install")
+    up.result().succeeded()
+    assert "bud (>=2.0)" in project.pyproject.read_text()
+
+
+def test_add_while_up_locks_and_installs(
+    project: Project,
+    home: PoetryHome,
+    home_with: Callable[[str], PoetryHome],
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+) -> None:
+    """``up`` calls ``update``, which has all the locks that it has by itself."""
+    venv = new_venv("environment")
+    up_home = home_with("poetry-plugin-up")
+    with Pause(INSTALLING) as pause:
+        up = project.start(
+            up_home, "up", "bud", "--latest", venv=venv, environ=pause.environment
+        )
+        arrivals = [pause.arrival(), pause.arrival()]
+        adding = project.start(home, "add", "--lock", "leaf")
+        adding.says(f"Waiting for the project {project.path}")
+        limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "0"}
+        other = new_project("other")
+        running = other.poetry(home, "run", "true", venv=venv, environ=limit)
+        running.failed(f"Did not wait for the environment {venv}")
+        for arrival in arrivals:
+            arrival.let_go()
+        up.result().succeeded()
+        adding.result().succeeded()
+    assert names_in(project) == {"leaf", "bud", "twig"}
+    assert "bud (>=2.0)" in project.pyproject.read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "packages"),
+    [
+        (SOLVED, set[str]()),
+        ("poetry.packages.locker:Locker._write_lock_data:before", {"leaf"}),
+        ("poetry.installation.installer:Installer.run:after", {"leaf"}),
+    ],
+)
+@pytest.mark.parametrize("protected", [True, False], ids=["protected", "plain"])
+def test_an_editor_saves_in_the_middle_of_add(
+    protected: bool,
+    place: str,
+    packages: set[str],
+    project: Project,
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    """Before the packages, before the lock file, and between the two files."""
+    venv = new_venv("environment")
+    home = home if protected else plain_home
+    project.poetry(home, "install", "--no-root", venv=venv).succeeded()
+    lock = (project.path / "poetry.lock").read_bytes()
+    saved = project.pyproject.read_text() + "\n# by an editor\n"
+    with Pause(place) as pause:
+        adding = project.start(
+            home, "add", "leaf", venv=venv, environ=pause.environment
+        )
+        arrival = pause.arrival()
+        project.pyproject.write_text(saved)
+        arrival.let_go()
+        result = adding.result()
+    if not protected:
+        assert "# by an editor" not in project.pyproject.read_text()
+        return
+    result.failed(CHANGED)
+    assert result.code == 1
+    assert project.pyproject.read_text() == saved
+    assert (project.path / "poetry.lock").read_bytes() == lock
+    installed = {path.name for path in venv.glob("lib/python*/site-packages/leaf")}
+    assert installed == packages
+
+
+def test_lock_file_changes_in_the_middle_of_lock(
+    project: Project, home: PoetryHome
+) -> None:
+    lock = project.path / "poetry.lock"
+    text = project.pyproject.read_text()
+    project.pyproject.write_text(text.replace("bud (>=1.0)", "leaf (>=1.0)"))
+    with Pause(SOLVED) as pause:
+        locking = project.start(home, "lock", "--regenerate", environ=pause.environment)
+        arrival = pause.arrival()
+        saved = lock.read_text() + "\n# by git\n"
+        lock.write_text(saved)
+        arrival.let_go()
+        locking.result().failed(LOCK_CHANGED)
+    assert lock.read_text() == saved
+
+
+@pytest.mark.parametrize("command", [("sort",), ("add", "--lock", "leaf")])
+def test_an_editor_saves_in_the_middle_of_sort(
+    command: tuple[str, ...],
+    project: Project,
+    home_with: Callable[[str], PoetryHome],
+) -> None:
+    """poetry-plugin-sort sorts by itself after ``add`` too."""
+    home = home_with("poetry-plugin-sort")
+    with Pause(SORTING) as pause:
+        sorting = project.start(home, *command, environ=pause.environment)
+        arrival = pause.arrival()
+        saved = project.pyproject.read_text() + "\n# by an editor\n"
+        project.pyproject.write_text(saved)
+        arrival.let_go()
+        sorting.result().failed(CHANGED)
+    assert project.pyproject.read_text() == saved
+    project.poetry(home, "sort").succeeded()
+    text = project.pyproject.read_text()
+    assert text.index('"bud') < text.index('"twig')
+    assert "# by an editor" in text
+
+
+def test_installs_at_once_without_a_lock_file(
+    project: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """The first one makes it; the other one installs from it."""
+    (project.path / "poetry.lock").unlink()
+    with Pause(SOLVING) as pause:
+        first = project.start(
+            home, "install", venv=new_venv("first"), environ=pause.environment
+        )
+        arrival = pause.arrival()
+        second = project.start(home, "install", venv=new_venv("second"))
+        second.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        assert "Writing lock file" in first.result().succeeded().out
+        assert "from lock file" in second.result().succeeded().out
