@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory import wheels
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
@@ -77,6 +78,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("distributions")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_content_of_each_name(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> None:
+    """Of all distributions that the tests of all workers make."""
+    base = tmp_path_factory.getbasetemp()
+    wheels.REMEMBERED.append(base if worker_id == "master" else base.parent)
+
+
 @pytest.fixture(scope="session")
 def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Poetry's directories, apart from the user's; the cache is shared by the tests.
@@ -102,7 +112,7 @@ def own_folder(tmp_path: Path) -> Path:
     """Distributions of this test alone.
 
     Poetry's cache, which the tests share, knows them by name and version: two tests
-    give one name and version to the same content only.
+    give one name and version to the same content only, or fail.
     """
     return tmp_path / "distributions"
 

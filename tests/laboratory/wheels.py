@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -68,7 +69,7 @@ class Distribution:
             for name, text in contents.items():
                 # The same bytes each time: Poetry's cache knows them by their address.
                 archive.writestr(zipfile.ZipInfo(name), text)
-        return path
+        return _only_content(path)
 
     def unpack(self, directory: Path) -> None:
         """Install it into a directory, as far as that goes without an installer."""
@@ -90,7 +91,27 @@ class Distribution:
                 member = tarfile.TarInfo(f"{self._stem}/{name}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-        return path
+        return _only_content(path)
+
+
+REMEMBERED: list[Path] = []
+"""The directory where what was made is remembered, if anywhere."""
+
+
+def _only_content(path: Path) -> Path:
+    """Fail if a distribution of this name was made with another content.
+
+    Poetry's caches know it by name and version, and one of them would get the other.
+    """
+    for directory in REMEMBERED:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        known = directory / "contents" / path.name
+        known.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError), known.open("x") as file:
+            file.write(digest)
+        other = known.read_text()
+        assert other in ("", digest), f"{path.name} has two contents: rename one"
+    return path
 
 
 def _digest(text: str) -> str:
