@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory import preloaded
 from tests.laboratory import wheels
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
@@ -19,9 +20,9 @@ from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.poetries import spoiled_templates
-from tests.laboratory.projects import UNDER_WAY
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
+from tests.laboratory.running import UNDER_WAY
 from tests.laboratory.tagged import make_tagged_project
 from tests.laboratory.users import find_other_user
 
@@ -70,6 +71,15 @@ def nothing_left_running() -> Iterator[None]:
 def nothing_written_into_shared_files() -> Iterator[None]:
     yield
     assert not spoiled_templates(), "put new files in the place of these"
+
+
+@pytest.fixture(autouse=True)
+def executed_as_users_do(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core scenarios, on every Poetry: nothing in them is loaded beforehand."""
+    if request.node.get_closest_marker("matrix"):
+        monkeypatch.setattr(preloaded, "CAN_FORK", False)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-    from tests.laboratory.projects import Result
+    from tests.laboratory.running import Result
 
 INSTALL = ("install", "--no-root")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
@@ -52,7 +51,7 @@ def test_sigterm_ends_all_at_once(
         running = project.start(home, "install", venv=venv, environ=more)
         backend = building.arrival()
         assert list(temporary.iterdir())
-        os.kill(running.pid, signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
 
         assert running.result(timeout=30).code == 143
 
@@ -72,7 +71,7 @@ def test_the_first_interrupt_lets_threads_end(
     with Pause(INSTALLING) as pause:
         running = project.start(home, "install", venv=venv, environ=pause.environment)
         arrival = pause.arrival()
-        os.kill(running.pid, signal.SIGINT)
+        running.send_signal(signal.SIGINT)
         arrival.let_go()
         assert running.result().code == 130
     assert _has_library(venv)
@@ -85,7 +84,7 @@ def test_an_interrupt_while_the_environment_is_created(
     with Pause("virtualenv.run.session:Session._seed:before") as pause:
         running = project.start(home, "install", environ={**fresh, **pause.environment})
         pause.arrival()
-        os.kill(running.pid, signal.SIGINT)
+        running.send_signal(signal.SIGINT)
         assert running.result().code == 130
     project.poetry(home, "install", environ=fresh).succeeded()
 
@@ -110,7 +109,7 @@ def test_the_second_interrupt_does_not_wait(
         running = project.start(home, "install", venv=venv, environ=pause.environment)
         pause.arrival()
         while not running.has_ended:  # a signal may be taken for the first one
-            os.kill(running.pid, signal.SIGINT)
+            running.send_signal(signal.SIGINT)
         assert running.result(timeout=30).code == 130
     repaired = project.poetry(home, "install", venv=venv).succeeded()
     assert "Repaired: lib" in repaired.out

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-    from tests.laboratory.projects import Result
+    from tests.laboratory.running import Result
 
 OLD = "2.1.4"
 """The last Poetry that holds virtualenv below 20.33, which trusts in links."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.laboratory.killing import Killed
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-    from tests.laboratory.projects import Result
+    from tests.laboratory.running import Result
 
 OLDEST = POETRY_VERSIONS[0]
 WORKERS = 3

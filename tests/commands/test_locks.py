@@ -19,7 +19,7 @@ from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
-from tests.laboratory.projects import Running
+from tests.laboratory.running import Running
 from tests.laboratory.wheels import Distribution
 
 
@@ -272,7 +272,7 @@ def test_holder_that_is_ended_leaves_no_lock(
         arrival = pause.arrival()
         waiter = project.start(home, "install", venv=venv)
         waiter.says("Waiting for the environment")
-        os.kill(holder.pid, by)
+        holder.send_signal(by)
         if by is signal.SIGINT:  # Poetry lets its threads come to an end
             arrival.let_go()
         waiter.result().succeeded()
@@ -287,10 +287,10 @@ def test_stopped_holder_is_not_overtaken(
     with Pause(INSTALLING) as pause:
         holder = project.start(home, "install", venv=venv, environ=pause.environment)
         arrival = pause.arrival()
-        os.kill(holder.pid, signal.SIGSTOP)
+        holder.send_signal(signal.SIGSTOP)
         limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "2"}
         project.poetry(home, "install", venv=venv, environ=limit).failed("Gave up")
-        os.kill(holder.pid, signal.SIGCONT)
+        holder.send_signal(signal.SIGCONT)
         arrival.let_go()
         holder.result().succeeded()
 

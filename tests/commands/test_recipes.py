@@ -23,8 +23,8 @@ import yaml
 
 from tests.laboratory import ROOT
 from tests.laboratory.projects import Project
-from tests.laboratory.projects import Result
 from tests.laboratory.pythons import pythons
+from tests.laboratory.running import Result
 from tests.laboratory.wheels import Distribution
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
-    from tests.laboratory.projects import Result
+    from tests.laboratory.running import Result
 
 MODE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
 FAULTY = "2.2.1"

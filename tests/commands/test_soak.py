@@ -82,7 +82,7 @@ def kill_at_random(
         for victim in victims:
             time.sleep(chance.uniform(0, 0.7))  # chance decides, that is the point
             how = chance.choice(SIGNALS)
-            os.kill(victim.pid, how)
+            victim.send_signal(how)
             counts[how.name] += 1
         for _, command in running:
             result = command.result(200)

@@ -19,8 +19,8 @@ from tests.laboratory import ROOT
 from tests.laboratory.distributions import build
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.projects import Project
-from tests.laboratory.projects import Result
 from tests.laboratory.pythons import pythons
+from tests.laboratory.running import Result
 
 
 if TYPE_CHECKING:

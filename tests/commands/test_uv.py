@@ -14,7 +14,7 @@ from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import make_library
 from tests.laboratory.libraries import uses
 from tests.laboratory.pausing import Pause
-from tests.laboratory.projects import Running
+from tests.laboratory.running import Running
 from tests.laboratory.wheels import Distribution
 
 

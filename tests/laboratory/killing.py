@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.preloaded import Preloaded
     from tests.laboratory.projects import Project
-    from tests.laboratory.projects import Result
+    from tests.laboratory.running import Result
 
 KILLS = Path(__file__).parent / "kills"
 

@@ -1,59 +1,117 @@
 """Serves commands of one Poetry: each is forked from this process.
 
-Started by ``tests.laboratory.preloaded`` with Poetry's own Python, and the names of the
-modules that it imports beforehand.
+Started by ``tests.laboratory.preloaded`` with Poetry's own Python, and the descriptor of
+the socket from which it is told what to run.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import pkgutil
+import select
 import signal
+import socket
 import sys
+import tempfile
 
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 
-def serve() -> None:
-    """Fork for every line of standard input; in the forked process, return."""
-    for line in sys.stdin:
-        directory, environ, arguments, said = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            become(Path(directory), environ, arguments, said)
-            return
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-    os._exit(0)
+LONGEST = 1 << 20
+"""Bytes of an order at most: a command and its environment."""
+
+SCRIPTS = str(Path(sys.executable).parent)
+"""Where the script lies that users execute, which Python puts on its path."""
+
+LOWEST = 3
+HIGHEST = 1024
+"""Descriptors that a command may not inherit, as if it had been executed."""
+
+
+def load() -> None:
+    """Import Poetry as far as any of its commands does; this plugin is no part of it."""
+    for name in ("poetry", "poetry.core"):
+        package = import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if "._vendor" not in module.name and "__main__" not in module.name:
+                with suppress(ImportError):
+                    import_module(module.name)
+    # The parser's tables are made when it is used first.
+    import_module("poetry.core.version.markers").parse_marker('python_version > "3"')
+    gc.collect()
+    gc.freeze()
+
+
+def serve(orders: socket.socket) -> None:
+    """Fork for every order; in the forked process, return."""
+    answers: dict[int, tuple[int, int]] = {}
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    while True:
+        for ready, _ in poll.poll():
+            if ready != orders.fileno():
+                pid, answer = answers.pop(ready)
+                poll.unregister(ready)
+                os.close(ready)
+                _, status = os.waitpid(pid, 0)
+                say(answer, os.waitstatus_to_exitcode(status))
+                os.close(answer)
+                continue
+            order, descriptors, _, _ = socket.recv_fds(orders, LONGEST, 2)
+            if not order:
+                os._exit(0)
+            out, answer = descriptors
+            pid = os.fork()
+            if pid == 0:
+                orders.detach()
+                become(out, **json.loads(order))
+                return
+            os.close(out)
+            say(answer, pid)
+            ended = os.pidfd_open(pid)
+            answers[ended] = (pid, answer)
+            poll.register(ended, select.POLLIN)
+
+
+def say(answer: int, number: int) -> None:
+    with suppress(BrokenPipeError):
+        os.write(answer, b"%d\n" % number)
 
 
 def become(
-    directory: Path, environ: dict[str, str], arguments: list[str], said: str
+    out: int, command: list[str], cwd: str, env: dict[str, str], new_session: bool
 ) -> None:
-    os.setsid()
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environ)
-    out = os.open(said, os.O_WRONLY)
-    for fd in (1, 2):
-        os.dup2(out, fd)
+    """Be as the command would be that was executed."""
+    if new_session:
+        os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    for opened, standard in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(opened, standard)
+    os.closerange(LOWEST, HIGHEST)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["poetry", "--no-ansi", *arguments]
-    for place in filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)):
+    sys.argv = command
+    places = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place]
+    after = sys.path.index(SCRIPTS) + 1
+    sys.path[after:after] = places
+    for place in places:
         source = Path(place, "sitecustomize.py")
         code = compile(source.read_text(encoding="utf-8"), source, "exec")
         exec(code, {"__name__": "sitecustomize"})
 
 
 if __name__ == "__main__":
-    for module in sys.argv[1:]:
-        with suppress(ImportError):
-            import_module(module)
-    serve()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tests end their servers
+    sys.path[0] = SCRIPTS
+    load()
+    serve(socket.socket(fileno=int(sys.argv[1])))
     from poetry.console.application import main
 
     sys.exit(main())

@@ -1,84 +1,200 @@
-"""A Poetry whose modules are loaded once, for tests that run thousands of commands.
+"""A Poetry whose modules are loaded once, for the many commands of the tests.
 
-Each command is a process of its own, forked from one that has imported Poetry and has
-done nothing with it. This plugin and all others are loaded by the command.
+To start Python and import Poetry is half of what a command costs. Here each command is
+a process of its own, forked from one that has imported Poetry and has done nothing with
+it. The command itself loads this plugin and all others.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import select
+import signal
+import socket
 import subprocess
-import tempfile
+import threading
 
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.laboratory.projects import Result
+from tests.laboratory import CACHE
+from tests.laboratory.running import Running
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from typing_extensions import Self
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
+    from tests.laboratory.running import Process
+    from tests.laboratory.running import Result
 
-SERVER = Path(__file__).with_name("poetry_server.py")
-MODULES = [
-    "poetry.console.application",
-    "poetry.console.commands.install",
-    "poetry.console.commands.add",
-    "poetry.console.commands.remove",
-    "poetry.console.commands.sync",
-    "poetry.console.commands.self.add",
-    "poetry.console.commands.self.remove",
-    "poetry.factory",
-    "poetry.installation.installer",
-    "poetry.installation.executor",
-    "poetry.installation.wheel_installer",
-    "poetry.puzzle.solver",
-    "poetry.masonry.builders.editable",
-    "poetry.utils.env",
-    "poetry.repositories.legacy_repository",
-    "poetry.repositories.installed_repository",
-    "poetry.plugins.plugin_manager",
-    "poetry.utils.authenticator",
-    "poetry.vcs.git",
-    "poetry.core.masonry.builders.wheel",
-]
+HERE = Path(__file__).parent
+SERVER = HERE / "poetry_server.py"
+CHANGES = ("", str(HERE / "pauses"), str(HERE / "kills"))
+"""What ``PYTHONPATH`` may be: the changes in there can be made after the import."""
+
+AT_IMPORT = (
+    *("HOME", "XDG_", "POETRY_CONFIG_DIR"),
+    *("LANG", "LC_", "TZ", "LD_", "PYTHON"),
+)
+"""How variables begin that are read when Python starts or Poetry is imported."""
+
+CAN_FORK = hasattr(os, "pidfd_open")
+HARMLESS = ("PYTHONPATH", "PYTHON_KEYRING_BACKEND")
+OFTEN = 3
+"""How many commands of one Poetry make it worth a process that has loaded it."""
 
 
 class Preloaded:
-    """Runs ``poetry …`` for one test; ``with`` ends its process."""
+    """Starts ``poetry …``; ``with`` ends its process."""
 
     def __init__(self, home: PoetryHome, environ: Mapping[str, str]) -> None:
-        self.home = home
-        self._process = subprocess.Popen(
-            [str(home.python), str(SERVER), *MODULES],
-            env={**environ, "PYTHONPATH": ""},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._home = home
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [str(home.python), str(SERVER), str(theirs.fileno())],
+                env={**environ, "PYTHONPATH": ""},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
+        self.end()
+
+    def end(self) -> None:
+        self._orders.close()
         self._process.wait()
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        stdout: int,
+        cwd: Path,
+        env: Mapping[str, str],
+        start_new_session: bool = False,
+        **popen: object,
+    ) -> Forked:
+        """Start a command as ``subprocess.Popen`` does."""
+        ours, theirs = os.pipe()
+        order = {
+            "command": list(command),
+            "cwd": str(cwd),
+            "env": dict(env),
+            "new_session": start_new_session,
+        }
+        try:
+            socket.send_fds(
+                self._orders, [json.dumps(order).encode()], [stdout, theirs]
+            )
+        finally:
+            os.close(theirs)
+        return Forked(ours)
 
     def run(
         self, project: Project, *arguments: str, environ: Mapping[str, str]
     ) -> Result:
-        """How it ended: the exit status is negative for a signal."""
-        assert self._process.stdin
-        assert self._process.stdout
-        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as said:
-            order = (str(project.path), dict(environ), list(arguments), said.name)
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            code = int(self._process.stdout.readline())
-            return Result(code, said.read())
+        """Run a command, and all that it starts, in a process group of its own."""
+        return Running(
+            [str(self._home.executable), "--no-ansi", *arguments],
+            begin=self.start,
+            cwd=project.path,
+            env=environ,
+            start_new_session=True,
+        ).result()
+
+
+class Forked:
+    """A command that is no child of this process but of its server, which tells of it."""
+
+    def __init__(self, answer: int) -> None:
+        self._answer = answer
+        self._said = b""
+        self._code: int | None = None
+        self._read(1)
+        self.pid = int(self._said.split(b"\n")[0])
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self._code is None:
+            if not select.select([self._answer], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("poetry", timeout or 0)
+            self._read(2)
+            self._code = int(self._said.split(b"\n")[1])
+            os.close(self._answer)
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _read(self, lines: int) -> None:
+        while self._said.count(b"\n") < lines:
+            said = os.read(self._answer, 100)
+            assert said, "the server of this Poetry has ended"
+            self._said += said
+
+
+Key = tuple["PoetryHome", frozenset[tuple[str, str]]]
+
+STARTED: dict[Key, Preloaded] = {}
+WANTED: Counter[Key] = Counter()
+ONE_AT_A_TIME = threading.Lock()
+
+
+def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process]:
+    """How to start a command of this Poetry: as ``subprocess.Popen``, or faster.
+
+    Executed is what differs in how Python or Poetry are loaded, and each Poetry that a
+    test has for itself: it may be changed.
+    """
+    if not _can_be_forked(home, environ):
+        return subprocess.Popen
+    read = {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(AT_IMPORT) and name != "PYTHONPATH"
+    }
+    key = (home, frozenset(read.items()))
+    with ONE_AT_A_TIME:
+        WANTED[key] += 1
+        if WANTED[key] < OFTEN:
+            return subprocess.Popen
+        if key not in STARTED:
+            STARTED[key] = Preloaded(home, environ)
+            atexit.register(STARTED[key].end)
+        return STARTED[key].start
+
+
+def _can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
+    python = {name for name in environ if name.startswith("PYTHON")}
+    constants = environ.get("CONSTANTS", "").split()
+    return (
+        CAN_FORK
+        and home.path.parent == CACHE / "poetry"
+        and environ.get("PYTHONPATH", "") in CHANGES
+        and python <= set(HARMLESS)
+        and not environ.get("RENAME")
+        and all(constant.startswith("poetry_plugin_") for constant in constants)
+    )

@@ -17,8 +17,8 @@ from tests.laboratory.changes import with_constants
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import PoetryHome
 from tests.laboratory.poetries import spoiled_templates
-from tests.laboratory.projects import UNDER_WAY
-from tests.laboratory.projects import Running
+from tests.laboratory.running import UNDER_WAY
+from tests.laboratory.running import Running
 from tests.laboratory.wheels import Distribution
 
 
