@@ -431,7 +431,8 @@ def test_the_users_environments_are_made_as_ever(
     """Also one that is made late in the command, while the builds are prepared."""
     clone = home.clone(tmp_path / "home")
     entry_point = "[poetry.application.plugin]\nlate = late:Late\n"
-    late = Distribution("late", "1.0", {"late.py": LATE}, entry_points=entry_point)
+    files = {"late.py": LATE}
+    late = Distribution("made-late", "1.0", files, entry_points=entry_point)
     clone.pip_install(late.wheel(tmp_path))
     site = new_site().lock()
     result = site.poetry(clone, Mount(), "install", "-v").succeeded()
