@@ -49,7 +49,10 @@ def index(folder: Path, own_folder: Path) -> Iterator[CachingIndex]:
 
 @pytest.fixture
 def project(new_project: Callable[..., Project]) -> Project:
-    return new_project(dependencies=("wanted",))
+    """Locked, and the HTTP cache knows what that asks for."""
+    project = new_project(dependencies=("wanted",))
+    project.poetry(poetry_home(protected=False), "lock").succeeded()
+    return project
 
 
 def module_in(venv: Path) -> str:
@@ -72,7 +75,6 @@ def test_what_several_commands_want_is_downloaded_once(
     new_venv: Callable[..., Path],
 ) -> None:
     home = poetry_home(version)
-    project.poetry(home, "lock").succeeded()
     venvs = [new_venv(f"venv-{number}") for number in range(3)]
     held = index.hold(WHEEL)
 
@@ -100,7 +102,6 @@ def test_the_one_that_downloads_is_killed(
     new_venv: Callable[..., Path],
 ) -> None:
     """The next one downloads it; nothing that was cut off is taken for whole."""
-    project.poetry(home, "lock").succeeded()
     held = index.hold(WHEEL)
     killed = project.start(home, "install", "--no-root", venv=new_venv("first"))
     held.wait()
@@ -119,7 +120,6 @@ def test_nobody_waits_longer_than_the_user_allows(
     home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
-    project.poetry(home, "lock").succeeded()
     held = index.hold(WHEEL)
     first = project.start(home, "install", "--no-root", venv=new_venv("first"))
     held.wait()
@@ -143,7 +143,6 @@ def test_a_bad_file_in_the_cache_is_downloaded_once_more(
 ) -> None:
     """Also where the HTTP cache would give back what it was downloaded from."""
     home = poetry_home(version)
-    project.poetry(home, "lock").succeeded()
     project.poetry(home, "install", "--no-root", venv=new_venv("one")).succeeded()
     os.truncate(wheel_in(cache), 100)
 
@@ -170,7 +169,6 @@ def test_an_index_that_serves_something_else_fails_the_install(
 ) -> None:
     """Nobody asks again and again until it fits."""
     home = poetry_home(version)
-    project.poetry(home, "lock").succeeded()
     if is_cached:
         project.poetry(home, "install", "--no-root", venv=new_venv("one")).succeeded()
         os.truncate(wheel_in(cache), 100)

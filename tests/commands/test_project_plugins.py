@@ -27,6 +27,33 @@ if TYPE_CHECKING:
     from tests.laboratory.projects import Project
 
 
+@pytest.fixture
+def new_plugged(
+    new_project: Callable[..., Project], own_folder: Path
+) -> Callable[..., Project]:
+    """Locked projects that require releases of a marker plugin."""
+
+    def new(
+        name: str, version: str = "1.0", *, script: bool = False, **about: object
+    ) -> Project:
+        marker_plugin(name, version, script=script).wheel(own_folder)
+        project = new_project(requires_plugins=f'{name} = "{version}"', **about)
+        project.lock()
+        return project
+
+    return new
+
+
+@pytest.fixture
+def slow_import(new_project: Callable[..., Project], own_folder: Path) -> Project:
+    """A locked project with a plugin that waits while it is imported; there are two."""
+    for version in ("1.0", "2.0"):
+        slow_import_plugin(version).wheel(own_folder)
+    project = new_project(requires_plugins='slow-import = "1.0"')
+    project.lock()
+    return project
+
+
 def test_every_python_has_its_own_set(
     tagged_project: Project, new_venv: Callable[..., Path]
 ) -> None:
@@ -193,18 +220,13 @@ def test_install_waits_while_a_plugin_has_rewritten_the_project(
 @pytest.mark.parametrize("change", ["new requirement", "no requirement", "migration"])
 def test_reader_sees_a_whole_set_whatever_a_writer_does(
     change: str,
-    new_project: Callable[..., Project],
-    own_folder: Path,
+    slow_import: Project,
     home: PoetryHome,
     plain_home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
     """F3: the reader stands in the middle of an import; it holds no lock."""
-    slow_import_plugin("1.0").wheel(own_folder)
-    slow_import_plugin("2.0").wheel(own_folder)
-    project = new_project(requires_plugins='slow-import = "1.0"')
-    venv = new_venv("environment")
-    project.lock()
+    project, venv = slow_import, new_venv("environment")
     first = plain_home if change == "migration" else home
     project.poetry(first, "install", venv=venv).succeeded()
 
@@ -237,17 +259,10 @@ def test_reader_sees_a_whole_set_whatever_a_writer_does(
 
 
 def test_unprotected_reader_would_break(
-    new_project: Callable[..., Project],
-    own_folder: Path,
-    plain_home: PoetryHome,
-    new_venv: Callable[..., Path],
+    slow_import: Project, plain_home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
     """What the test above is about, seen without the plugin."""
-    slow_import_plugin("1.0").wheel(own_folder)
-    slow_import_plugin("2.0").wheel(own_folder)
-    project = new_project(requires_plugins='slow-import = "1.0"')
-    venv = new_venv("environment")
-    project.lock()
+    project, venv = slow_import, new_venv("environment")
     project.poetry(plain_home, "install", venv=venv).succeeded()
     with Barrier("import") as importing:
         reader = project.start(
@@ -262,18 +277,13 @@ def test_unprotected_reader_would_break(
 
 
 def test_scripts_of_two_projects_stay_apart(
-    new_project: Callable[..., Project],
-    own_folder: Path,
-    home: PoetryHome,
-    tmp_path: Path,
+    new_plugged: Callable[..., Project], home: PoetryHome, tmp_path: Path
 ) -> None:
     """F14: a project's plugin never writes into Poetry's own environment."""
     home = home.clone(tmp_path / "home")
     scripts = sorted(path.name for path in home.executable.parent.iterdir())
     for version in ("1.0", "2.0"):
-        marker_plugin("with-script", version, script=True).wheel(own_folder)
-        project = new_project(version, requires_plugins=f'with-script = "{version}"')
-        project.lock()
+        project = new_plugged("with-script", version, script=True, directory=version)
         result = project.poetry(home, "install").succeeded()
         assert f"with-script {version} is active" in result.out
         (script,) = project.store.rglob("with-script")
@@ -308,14 +318,12 @@ def test_project_plugin_and_dependency_override_those_of_poetry(
 @pytest.mark.parametrize("lost", ["lib/lasting.py", "lib/lasting-*/entry_points.txt"])
 def test_set_that_has_lost_files_is_made_again(
     lost: str,
-    new_project: Callable[..., Project],
-    own_folder: Path,
+    new_plugged: Callable[..., Project],
     home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
     """F30."""
-    marker_plugin("lasting", "1.0").wheel(own_folder)
-    project = new_project(requires_plugins='lasting = "*"')
+    project = new_plugged("lasting")
     venv = new_venv("environment")
     project.poetry(home, "install", venv=venv).succeeded()
     (found,) = project.store.glob(f"plugins/*/*/{lost}")
@@ -330,17 +338,13 @@ def test_set_that_has_lost_files_is_made_again(
 
 
 def test_no_required_plugins_any_more(
-    new_project: Callable[..., Project],
-    own_folder: Path,
-    home: PoetryHome,
+    new_plugged: Callable[..., Project], home: PoetryHome
 ) -> None:
-    marker_plugin("passing", "1.0").wheel(own_folder)
-    project = new_project(requires_plugins='passing = "*"')
-    project.lock()
+    project = new_plugged("passing")
     assert "passing 1.0 is active" in project.poetry(home, "install").succeeded().out
 
     text = project.pyproject.read_text()
-    project.pyproject.write_text(text.replace('passing = "*"', ""))
+    project.pyproject.write_text(text.replace('passing = "1.0"', ""))
     result = project.poetry(home, "install").succeeded()
 
     assert "No project plugins defined." in result.out
@@ -350,14 +354,10 @@ def test_no_required_plugins_any_more(
 
 
 def test_required_plugin_that_cannot_be_had(
-    new_project: Callable[..., Project],
-    own_folder: Path,
-    home: PoetryHome,
+    new_plugged: Callable[..., Project], home: PoetryHome
 ) -> None:
     """Poetry's own error, and the set that was there stays."""
-    marker_plugin("existing", "1.0").wheel(own_folder)
-    project = new_project(requires_plugins='existing = "1.0"')
-    project.lock()
+    project = new_plugged("existing", "1.0")
     project.poetry(home, "install").succeeded()
     before = tree_hash(project.store / "plugins")
 
