@@ -97,7 +97,9 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     key = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()[:16]
     elsewhere = cache_directory() / NAME / key
     if obstacle:
-        return Store(elsewhere, obstacle, is_mistake=True)
+        beside = project / f"{DIRECTORY}-{NAME}"
+        locks = beside if _is_writable(beside) else None
+        return Store(elsewhere, obstacle, is_mistake=True, locks=locks)
     if packed and _is_writable(inside):
         return Store(elsewhere, packed, locks=inside, records=elsewhere)
     # All that a command can change then is in the cache directory, its locks included.
@@ -111,8 +113,11 @@ def make_store(store: Store) -> None:
     """Create the store and the directory of its locks; git ignores both."""
     make_directory(store.path)
     make_directory(store.locks)
-    ignore = store.locks.parent / ".gitignore"
-    if store.locks.parent.name == DIRECTORY and not ignore.exists():
+    hidden = store.locks.parent
+    if hidden.name != DIRECTORY:
+        hidden = store.locks
+    ignore = hidden / ".gitignore"
+    if hidden.name.startswith(DIRECTORY) and not ignore.exists():
         with suppress(OSError), not_for_everyone():
             ignore.write_text("*", encoding="utf-8")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 
 from typing import TYPE_CHECKING
 
@@ -140,6 +142,80 @@ def test_the_lock_stays_whatever_else_differs(
         arrival.let_go()
         holder.result().succeeded()
         waiter.result().succeeded()
+
+
+@pytest.mark.parametrize("obstacle", ["file", "link"])
+def test_where_poetry_has_no_directory(
+    obstacle: str,
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    tmp_path: Path,
+) -> None:
+    """``.poetry`` is a file, or a link that leads nowhere; two cache directories."""
+    project = new_project()
+    place = project.path / ".poetry"
+    if obstacle == "file":
+        place.touch()
+    else:
+        place.symlink_to("nowhere")
+    with Pause(SOLVING) as pause:
+        holder = project.start(home, "lock", environ=pause.environment)
+        arrival = pause.arrival()
+        elsewhere = {"POETRY_CACHE_DIR": str(tmp_path / "other-cache")}
+        waiter = project.start(home, "lock", environ=elsewhere)
+        waiter.says(f"Waiting for the project {project.path}, held by")
+        arrival.let_go()
+        holder.result().succeeded()
+        waiter.result().succeeded()
+
+
+def mounted(kind: str, place: Path, what: Path) -> bool:
+    """Whether something is mounted at a place now."""
+    if kind == "bind":
+        command = ["mount", "--bind", str(what), str(place)]
+    else:
+        image = what.with_name("image")
+        with image.open("wb") as file:
+            file.truncate(8 << 20)
+        made = subprocess.run(["mkfs.vfat", str(image)], capture_output=True)
+        if made.returncode:
+            return False
+        command = ["mount", "-o", "loop", str(image), str(place)]
+    return not subprocess.run(command, capture_output=True).returncode
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to mount"
+)
+@pytest.mark.parametrize("kind", ["bind", "vfat"])
+def test_one_directory_under_two_names(
+    kind: str, new_project: Callable[..., Project], home: PoetryHome, tmp_path: Path
+) -> None:
+    """A bind mount, and another spelling where case does not count."""
+    if kind == "vfat" and not shutil.which("mkfs.vfat"):
+        pytest.skip("needs mkfs.vfat: install dosfstools")
+    project = new_project()
+    place = tmp_path / "mounted"
+    place.mkdir()
+    if not mounted(kind, place, project.path):
+        pytest.skip(f"needs the right to mount, and a kernel that knows {kind}")
+    try:
+        if kind == "vfat":
+            shutil.copytree(project.path, place / "demo")
+            first, second = place / "demo", place / "DEMO"
+        else:
+            first, second = project.path, place
+        with_build_script(
+            type(project)(first, project.environ), run_line(second, home, "lock")
+        )
+        again = type(project)(first, project.environ)
+        again.poetry(home, "lock").succeeded()
+        limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "10"}
+        result = again.poetry(home, "install", environ=limit)
+        assert "Waiting" not in result.succeeded().out
+        assert (first / "nested-done").exists()
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/bin/env"), reason="needs env(1)")

@@ -50,7 +50,10 @@ KEPT_TO_ONE_HOST = frozenset(
 )
 """Filesystem types that grant the same lock to every host (measured for sshfs).
 
-virtiofs: virtiofsd keeps locks to the guest unless started with ``--remote-locks``
+FUSE (gcsfuse, rclone, s3fs): where a filesystem does not implement ``flock``, the kernel
+locks on its own host (libfuse, ``fuse_operations.flock``; s3fs-fuse/s3fs-fuse#2137). prl_fs:
+``prlfs_file_fops`` in prlfs/file.c of Parallels Tools has neither ``flock`` nor ``lock``, so
+that the kernel locks on its own there too. virtiofs: virtiofsd keeps locks to the guest unless started with ``--remote-locks``
 (virtio-fs/virtiofsd, merge request 4). fakeowner, grpcfuse: Docker Desktop's view of the
 host's files; two containers both get an exclusive lock (docker/for-mac#7004).
 """
