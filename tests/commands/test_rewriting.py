@@ -11,6 +11,7 @@ from tests.laboratory.environments import installed_version
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.poetries import download
+from tests.laboratory.tagged import make_tagged_project
 from tests.laboratory.wheels import Distribution
 
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
@@ -105,6 +107,89 @@ def test_services_that_share_a_path_dependency(
         arrival.let_go()
         holder.result().succeeded()
     second.poetry(rewriting_home, "lock").succeeded()
+
+
+@pytest.fixture
+def dynamic_home(home: PoetryHome, tmp_path: Path) -> PoetryHome:
+    """Poetry with this plugin and the real poetry-dynamic-versioning."""
+    home = home.clone(tmp_path / "dynamic-home")
+    home.pip_install("poetry-dynamic-versioning")
+    return home
+
+
+RUNS = "poetry.console.commands.show:ShowCommand.handle:before"
+
+
+def test_show_beside_an_install_with_dynamic_versioning(
+    dynamic_home: PoetryHome,
+    plain_home: PoetryHome,
+    index: LocalIndex,
+    environ: dict[str, str],
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """F18 with the plugin that it was found with."""
+    project = make_tagged_project(
+        tmp_path / "project", index, [plain_home], environ=environ, required=False
+    )
+    venv = new_venv("environment")
+    with Pause(RUNS) as pause:
+        show = project.start(dynamic_home, "show", venv=venv, environ=pause.environment)
+        arrival = pause.arrival()
+        assert "enable = false" in project.pyproject.read_text()
+        install = project.start(dynamic_home, "install", venv=venv)
+        install.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        show.result().succeeded()
+        install.result().succeeded()
+    assert installed_version(venv) == "1.2.3"
+    assert is_restored(project)
+
+
+def test_services_with_dynamic_versioning(
+    dynamic_home: PoetryHome,
+    plain_home: PoetryHome,
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Two that share a path dependency, whose version comes from the tag too."""
+    dynamic = "[tool.poetry-dynamic-versioning]\nenable = true\n"
+    new_project("all/lib", name="lib", tail=dynamic)
+    tail = f'{dynamic}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n'
+    services = [
+        new_project(f"all/{name}", name=name, dependencies=("lib",), tail=tail)
+        for name in ("first", "second")
+    ]
+    for service in services:
+        service.poetry(plain_home, "lock").succeeded()
+    whole = type(services[0])(tmp_path / "all", services[0].environ)
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "."),
+        ("commit", "--quiet", "--message", "first"),
+        ("tag", "v1.2.3"),
+    ):
+        whole.git(*arguments)
+    venvs = [new_venv("first"), new_venv("second")]
+    running = [
+        service.start(dynamic_home, *command, venv=venv)
+        for service, venv in zip(services, venvs, strict=True)
+        for command in (("install",), ("show",), ("lock",), ("install",))
+    ]
+    for command in running:
+        command.result().succeeded()
+    for service, venv in zip(services, venvs, strict=True):
+        site = next(venv.glob("lib/python*/site-packages"))
+        assert (site / f"{service.path.name}-1.2.3.dist-info").exists()
+        assert len(list(site.glob("lib-*.dist-info"))) == 1
+        assert is_restored(service)
+
+
+def is_restored(project: Project) -> bool:
+    """The plugin moves the line with the version, by itself too."""
+    text = project.pyproject.read_text()
+    return 'version = "0.0.0"' in text and "enable = true" in text
 
 
 def test_plugin_that_listens_and_rewrites_nothing(
