@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
 
-MODULES = [f"early/part{number}.py" for number in range(40)]
-EARLY = Wheels("early", ("early==1.0",), ("early", "early.part39"))
+MODULES = [f"killed_early/part{number}.py" for number in range(40)]
+EARLY = Wheels(
+    "killed-early", ("killed-early==1.0",), ("killed_early", "killed_early.part39")
+)
 
 
 def test_a_kill_breaks_poetry_alone(
@@ -36,8 +38,8 @@ def test_a_kill_breaks_poetry_alone(
         library = counter(tmp_path)
     except RuntimeError as error:
         pytest.skip(str(error))
-    files = dict.fromkeys(["early/__init__.py", *MODULES], "")
-    Distribution("early", "1.0", files).wheel(own_folder, metadata_first=True)
+    files = dict.fromkeys(["killed_early/__init__.py", *MODULES], "")
+    Distribution("killed-early", "1.0", files).wheel(own_folder, metadata_first=True)
     venv = tmp_path / "environment"
     homes = {"plain": plain_home, "protected": home}
     found = {
