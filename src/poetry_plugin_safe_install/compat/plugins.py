@@ -93,7 +93,9 @@ def poetry_cache_is_fresh(poetry: Poetry, io: IO) -> bool:
     "ProjectPluginCache._path",
     "ProjectPluginCache._config_file",
     "ProjectPluginCache._gitignore_file",
+    "ProjectPluginCache._poetry",
 )
+@PLUGINS.uses("poetry.poetry", "Poetry.set_pool")
 def install_plugins(poetry: Poetry, io: IO, directory: Path) -> None:
     """Install the project's plugins as Poetry would, but all of them under a directory.
 
@@ -104,6 +106,9 @@ def install_plugins(poetry: Poetry, io: IO, directory: Path) -> None:
     """
     from poetry.plugins.plugin_manager import ProjectPluginCache
 
+    from poetry_plugin_safe_install.compat.installed_pool import POOL
+    from poetry_plugin_safe_install.compat.installed_pool import installed_first
+
     class Cache(ProjectPluginCache):
         def _install(self, plugins: Any, poetry_env: Any, installed: Any) -> None:
             for scheme, place in (
@@ -112,6 +117,9 @@ def install_plugins(poetry: Poetry, io: IO, directory: Path) -> None:
                 ("include", "include"),
             ):
                 poetry_env.paths[scheme] = str(directory / place)
+            if not POOL.missing():
+                pool, path = self._poetry.pool, poetry_env.sys_path
+                self._poetry.set_pool(installed_first(pool, installed, path))
             super()._install(plugins, poetry_env, installed)
 
     cache = Cache(poetry, io)
