@@ -235,7 +235,7 @@ class ProtectedCommand(Protection):
         self._walk(needs.MISSING)
         if self._session.is_locked(PROJECT) and (requires := self._requires_plugins):
             self._share_builds()
-            self._plugins.publish(requires)
+            self._plugins.publish(requires, self._session, self._settings)
         self._walk(needs.MADE)
         self._facts.must_publish = False
 
@@ -251,7 +251,7 @@ class ProtectedCommand(Protection):
             self._plugins.leave_stock_cache()
         wanted = requires and self._row.need is not Need.NOTHING
         if wanted and self._plugins.load(requires):
-            self._summary.plugin_set(made=self._plugins.made)
+            self._summary.plugin_set(self._plugins.origin)
         elif wanted and not self._session.is_locked(PROJECT):
             text = "There is no plugin set for this interpreter: the plugins that the"
             warn(self._command.io, f"{text} project requires are not active.")

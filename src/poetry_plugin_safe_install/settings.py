@@ -149,6 +149,12 @@ SETTINGS: tuple[Setting, ...] = (
         ("always", "never"),
         "Whether isolated build environments copy the interpreter.",
     ),
+    _choice(
+        "plugin-copies",
+        "auto",
+        ("never",),
+        "Whether the project's plugins are taken from copies in the user's cache.",
+    ),
 )
 
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -193,6 +199,10 @@ class Settings:
     @property
     def always_copy(self) -> str:
         return str(self.values["always-copy"])
+
+    @property
+    def plugin_copies(self) -> str:
+        return str(self.values["plugin-copies"])
 
 
 def resolve(
@@ -305,15 +315,19 @@ def settings_or_default(command: StartingCommand) -> Settings:
 
 
 class ProjectFile:
-    """The two sections that concern this plugin."""
+    """The sections that concern this plugin."""
 
-    def __init__(self, requires_plugins: dict[str, Any] | None, section: Any) -> None:
+    def __init__(
+        self, requires_plugins: dict[str, Any] | None, section: Any, sources: Any = None
+    ) -> None:
         """
         :param requires_plugins: ``None`` where the file cannot be read or makes no
             sense: then Poetry will say so in its own words.
+        :param sources: where Poetry looks for packages, in this order.
         """
         self.requires_plugins = requires_plugins
         self.section = section
+        self.sources = sources
 
 
 UNREADABLE = ProjectFile(None, {})
@@ -338,10 +352,11 @@ def _parsed(content: bytes) -> ProjectFile:
     tool = parse_toml(content.decode()).get("tool", {})
     if not isinstance(tool, dict) or not isinstance(tool.get("poetry", {}), dict):
         return UNREADABLE
-    requires_plugins = tool.get("poetry", {}).get("requires-plugins", {})
+    poetry = tool.get("poetry", {})
+    requires_plugins = poetry.get("requires-plugins", {})
     if not isinstance(requires_plugins, dict):
         requires_plugins = None
-    return ProjectFile(requires_plugins, tool.get(SECTION, {}))
+    return ProjectFile(requires_plugins, tool.get(SECTION, {}), poetry.get("source"))
 
 
 def _shown(value: Any) -> str:

@@ -21,8 +21,11 @@ class Summary:
         if holder:
             self._holders[holder] = None
 
-    def plugin_set(self, *, made: bool) -> None:
-        self._plugin_set = "plugin set made" if made else "plugin set reused"
+    def plugin_set(self, origin: str) -> None:
+        """
+        :param origin: where it is from: ``made``, ``copied`` or ``reused``.
+        """
+        self._plugin_set = f"plugin set {origin}"
 
     def pinned(self, package: str) -> None:
         """A package of Poetry's own was kept as it is."""

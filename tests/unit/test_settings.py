@@ -34,6 +34,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "lock-scope": [(text, text) for text in ("auto", "command", "phase")],
     "lock-backend": [(text, text) for text in ("auto", "native", "soft")],
     "always-copy": [(text, text) for text in ("auto", "always", "never")],
+    "plugin-copies": [(text, text) for text in ("auto", "never")],
 }
 BAD: dict[str, list[Any]] = {
     "enabled": ["", "maybe", "2", 1, 0, [], {}],
@@ -43,6 +44,7 @@ BAD: dict[str, list[Any]] = {
     "lock-scope": ["", "whole", "COMMAND", True, 5],
     "lock-backend": ["", "flock", False, ["soft"]],
     "always-copy": ["", "true", True, 1],
+    "plugin-copies": ["", "always", False, 0],
 }
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 SOURCES = ("option", "variable", "file")

@@ -18,6 +18,8 @@ from packaging.version import Version
 
 from poetry_plugin_safe_install.caches.survey import survey
 from poetry_plugin_safe_install.check import topics
+from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
+from poetry_plugin_safe_install.check.plugin_sets import plugin_copies
 from poetry_plugin_safe_install.compat.config import repository_cache
 from poetry_plugin_safe_install.compat.environments import environment_to_be_used
 from poetry_plugin_safe_install.compat.environments import stand_in_environment
@@ -231,7 +233,7 @@ def _plugin_sets(context: CheckContext) -> topics.PluginSetsFacts:
     return topics.PluginSetsFacts(
         tuple(context.requires_plugins),
         tuple(
-            topics.PluginSetFacts(
+            PluginSetFacts(
                 found.path.parent.name,
                 found.path.name,
                 max(0, int((now - found.last_used) // DAY)),
@@ -241,6 +243,7 @@ def _plugin_sets(context: CheckContext) -> topics.PluginSetsFacts:
         ),
         context.plugins.cache_state.value,
         sets.staging.exists(),
+        plugin_copies(context.settings.plugin_copies),
     )
 
 

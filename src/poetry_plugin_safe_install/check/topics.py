@@ -11,6 +11,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.check.plugin_sets import PluginCopiesFacts
+from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
+from poetry_plugin_safe_install.check.plugin_sets import copies_texts
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,15 +181,6 @@ def _some(changes: Sequence[OwnPackageChange]) -> str:
 
 
 @dataclass(frozen=True)
-class PluginSetFacts:
-    interpreter: str
-    name: str
-    days_unused: int
-    current: bool
-    """Whether the next install with this Poetry uses it as it is."""
-
-
-@dataclass(frozen=True)
 class PluginSetsFacts:
     required: tuple[str, ...]
     """The names in ``[tool.poetry.requires-plugins]``."""
@@ -193,6 +188,7 @@ class PluginSetsFacts:
     poetry_cache: str
     """The state of ``.poetry/plugins``, unprotected Poetry's own."""
     leftovers: bool
+    copies: PluginCopiesFacts
 
 
 def judge_plugin_sets(facts: PluginSetsFacts) -> Finding:
@@ -203,24 +199,18 @@ def judge_plugin_sets(facts: PluginSetsFacts) -> Finding:
     else:
         text = "no plugins required by the project"
     if facts.sets:
-        ages = ", ".join(
-            f"{found.interpreter.partition('-poetry-')[0]} ({_days(found.days_unused)})"
-            for found in facts.sets
-        )
-        text += f"; here: {ages}"
+        text += f"; here: {', '.join(found.shown for found in facts.sets)}"
+    text = "; ".join([text, *copies_texts(facts.copies)])
     notes = []
     if facts.poetry_cache == "in use":
         notes.append("the next install retires unprotected Poetry's .poetry/plugins")
     if facts.leftovers:
         notes.append("the next install removes what a killed command has left")
-    level = Level.NOTE if notes else Level.OK
-    return Finding("plugin sets", level, "; ".join([text, *notes]), facts)
-
-
-def _days(days: int) -> str:
-    if days == 0:
-        return "used today"
-    return f"used {days} day{'s' if days > 1 else ''} ago"
+    text = "; ".join([text, *notes])
+    damaged = (f"{copy.name}: {copy.damaged}" for copy in facts.copies.copies)
+    details = tuple(each for each in damaged if not each.endswith(": "))
+    level = Level.NOTE if notes or details else Level.OK
+    return Finding("plugin sets", level, text, facts, details=details)
 
 
 @dataclass(frozen=True)

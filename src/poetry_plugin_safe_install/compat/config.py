@@ -23,6 +23,14 @@ def cache_directory() -> Path:
     return Path(Config.create().get("cache-dir"))
 
 
+@CONFIG.uses("poetry.locations", "CONFIG_DIR")
+def configuration_file() -> Path:
+    """The user's own configuration of Poetry."""
+    from poetry.locations import CONFIG_DIR
+
+    return Path(CONFIG_DIR, "config.toml")
+
+
 @CONFIG.uses("poetry.config.config", "Config.repository_cache_directory")
 def repository_cache() -> Path:
     """Where Poetry keeps what it knows of indexes, a directory for each."""

@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from contextlib import ExitStack
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from poetry_plugin_safe_install.compat.config import poetry_version
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
+from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.project_plugins.imports import Imports
@@ -33,9 +36,12 @@ from poetry_plugin_safe_install.project_plugins.stock_cache import StockPluginCa
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.locks.session import Session
+    from poetry_plugin_safe_install.project_plugins.copies import SetCopy
+    from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
 
@@ -51,8 +57,8 @@ class ProjectPlugins:
         self._project = command.project.parent
         self._store = store
         self._cache = StockPluginCache(command.poetry_cache)
-        self.made = False
-        """Whether this command has made a set."""
+        self.origin = "reused"
+        """Where this command has its set from: ``made``, ``copied`` or ``reused``."""
         self.sets = PluginSets(store, interpreter_name(poetry_version()))
 
     def is_missing(self, requires: dict[str, Any]) -> bool:
@@ -67,7 +73,7 @@ class ProjectPlugins:
 
     def _superfluous(self) -> list[PluginSet]:
         """Whoever has made a set removes those that nobody has used for long."""
-        return self.sets.unused(time.time()) if self.made else []
+        return self.sets.unused(time.time()) if self.origin != "reused" else []
 
     def lock_of_set(self, requires: dict[str, Any], backend: str) -> Lock:
         """
@@ -77,8 +83,10 @@ class ProjectPlugins:
         guards = f"the plugin set of the project {self._project}"
         return Lock(path, guards, self._store.locks, backend)
 
-    def publish(self, requires: dict[str, Any]) -> None:
-        """Make the set unless somebody else has.
+    def publish(
+        self, requires: dict[str, Any], session: Session, settings: Settings
+    ) -> None:
+        """Have the set unless somebody else has made it: from its copy, or by making it.
 
         The caller shares the project, and has the lock of the set.
 
@@ -87,14 +95,60 @@ class ProjectPlugins:
         """
         if not self.is_missing(requires):
             return
-        about = {
-            "requires-plugins": requires,
-            "made-by": self._command.line,
-            "made-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
-        self.sets.publish(self._name(requires), self._fill, about)
-        self.made = True
+        source = None
+        if settings.plugin_copies == "auto":
+            source = self._copy_of(requires)
+        if source is None:
+            self._make(requires)
+        elif not self._take(requires, source):
+            with self._alone_with(source, session, settings):
+                if not self._take(requires, source):
+                    made = self._make(requires)
+                    source.put(made.path, requires)
         self._command.reload_project()
+
+    def _copy_of(self, requires: dict[str, Any]) -> SetCopy | None:
+        from poetry_plugin_safe_install.project_plugins.copies import copy_of
+
+        assert self._command.project is not None
+        installed = installed_names(self._paths_of_poetry())
+        return copy_of(
+            self._command.project, requires, self.sets.interpreter, installed
+        )
+
+    @contextmanager
+    def _alone_with(
+        self, source: SetCopy, session: Session, settings: Settings
+    ) -> Iterator[None]:
+        """Of all commands of this user, one makes what many projects want."""
+        guards = f"the plugin set {self.sets.interpreter}"
+        lock = Lock(source.lock_path, guards, None, settings.lock_backend)
+        with ExitStack() as stack:
+            with suppress(LockUnavailableError):
+                stack.enter_context(session.beside_plan(lock, Mode.EXCLUSIVE))
+            yield
+
+    def _take(self, requires: dict[str, Any], source: SetCopy) -> bool:
+        about = self._about(requires, "copied")
+        name = self._name(requires)
+        if not self.sets.take(name, lambda staged: source.take(staged, about)):
+            return False
+        self.origin = "copied"
+        self._say(f"plugin set copied from {source.path}")
+        return True
+
+    def _make(self, requires: dict[str, Any]) -> PluginSet:
+        about = self._about(requires, "made")
+        plugin_set = self.sets.publish(self._name(requires), self._fill, about)
+        self.origin = "made"
+        return plugin_set
+
+    def _about(self, requires: dict[str, Any], how: str) -> dict[str, Any]:
+        return {
+            "requires-plugins": requires,
+            f"{how}-by": self._command.line,
+            f"{how}-at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
 
     def tidy(self, requires: dict[str, Any]) -> None:
         """Remove what nobody needs any longer.
@@ -109,10 +163,13 @@ class ProjectPlugins:
 
     def sweep(self, session: Session, project: Lock) -> None:
         """Remove what a killed command has left, unless somebody is busy."""
-        if held := session.try_now(project, Mode.EXCLUSIVE):
-            if not held.is_within:  # otherwise an ancestor may be making a set there
-                self.sets.sweep()
-            held.release()
+        with suppress(LockUnavailableError):  # told when it is taken for the command
+            if held := session.try_now(project, Mode.EXCLUSIVE):
+                if (
+                    not held.is_within
+                ):  # otherwise an ancestor may be making a set there
+                    self.sets.sweep()
+                held.release()
 
     def _retire(self, requires: dict[str, Any]) -> None:
         """Where it cannot be written it stays; this command does not load from it."""

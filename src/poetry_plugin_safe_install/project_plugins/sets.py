@@ -29,6 +29,7 @@ from typing import Any
 
 from poetry_plugin_safe_install.locks.flock import HAS_FLOCK
 from poetry_plugin_safe_install.locks.flock import lock_descriptor
+from poetry_plugin_safe_install.project_plugins.trees import make_read_only
 from poetry_plugin_safe_install.store import FILE_MODE
 from poetry_plugin_safe_install.store import make_directory
 from poetry_plugin_safe_install.store import not_for_everyone
@@ -156,6 +157,7 @@ class PluginSets:
         self.staging = store.staging
         self.all_interpreters = store.plugin_sets
         self._locks = store.set_locks
+        self.interpreter = interpreter
         self._own = store.plugin_sets / interpreter
 
     def exact(self, name: str) -> PluginSet | None:
@@ -196,11 +198,29 @@ class PluginSets:
                 fill(staged)
                 _compile(staged, target)
                 _describe(staged, {**about, "entries": _entries(staged)})
-            if target.is_dir() and not PluginSet(target).is_whole:
-                with self._staged() as broken:
-                    os.replace(target, broken)
-            _put_in_place(staged, target)
+            make_read_only(staged)
+            self._put_in_place(staged, target)
         return PluginSet(target)
+
+    def take(self, name: str, put_together: Callable[[Path], bool]) -> bool:
+        """Publish what was made elsewhere; the caller holds what it does for ``publish``.
+
+        :param put_together: puts it into the directory it is given, which does not exist
+            yet.
+        :return: whether it has.
+        """
+        with self._staged() as staged:
+            with not_for_everyone():
+                if not put_together(staged):
+                    return False
+            self._put_in_place(staged, self._own / name)
+        return True
+
+    def _put_in_place(self, staged: Path, target: Path) -> None:
+        if target.is_dir() and not PluginSet(target).is_whole:
+            with self._staged() as broken:
+                os.replace(target, broken)
+        _put_in_place(staged, target)
 
     def lock_path(self, name: str) -> Path:
         """The lock of a set that is being made."""

@@ -272,13 +272,15 @@ Step = tuple[str, Mode | None]
 
 TREES = ("build of a", "build of b")
 PATH_DEPENDENCY = "project of a path dependency"
-RESOURCES = (PROJECT, PATH_DEPENDENCY, PLUGIN_SET, ENVIRONMENT, *TREES, UV)
+COPY = "copy of a plugin set"
+RESOURCES = (PROJECT, PATH_DEPENDENCY, PLUGIN_SET, COPY, ENVIRONMENT, *TREES, UV)
 
 
 def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
     """The plan of one command, which builds in two source trees if it builds at all.
 
-    Plugins may have to be built too, in one of them.
+    Plugins may have to be built too, in one of them, when no other project makes the
+    same set.
 
     :param path_dependency: it has one, which is locked whenever the project is.
     """
@@ -289,7 +291,8 @@ def program(plan: list[Any], *, path_dependency: bool) -> tuple[Step, ...]:
         if moment not in (BACKEND_STARTS, BACKEND_ENDED):
             steps += [(place, mode) for place in places.get(resource, (resource,))]
             if (resource, mode) == (PLUGIN_SET, EXCLUSIVE):
-                steps += [(TREES[0], EXCLUSIVE), (TREES[0], None)]
+                built = [(TREES[0], EXCLUSIVE), (TREES[0], None)]
+                steps += [(COPY, EXCLUSIVE), *built, (COPY, None)]
         elif (moment, resource) == (BACKEND_STARTS, BUILD):
             for tree in TREES:
                 # the build script runs uv on the environment
