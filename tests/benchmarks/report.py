@@ -13,10 +13,12 @@ from tests.benchmarks.ways import Way
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
 
     from tests.benchmarks.ways import Sample
+    from tests.benchmarks.workloads import Reach
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,32 @@ class Measured:
 
     key: str
     title: str
-    reach: str
+    reach: Reach
     samples: Mapping[Way, Sequence[Sample]]
 
     def median(self, way: Way) -> float:
         return median(sample.seconds for sample in self.samples[way])
+
+    def ratio(self, way: Way, other: Way) -> float:
+        return self.median(way) / self.median(other)
+
+    def processor(self, way: Way) -> float:
+        return median(sample.processor for sample in self.samples[way])
+
+    def verdict(self, before: Measured | None) -> str:
+        """In one word."""
+        reach = self.reach
+        held = [
+            self.ratio(way, other) <= most
+            for way, other, most in reach.ratios
+            if way in self.samples and other in self.samples
+        ]
+        if reach.row_before and before:
+            most = reach.row_before * before.median(Way.PROTECTED)
+            held.append(self.median(Way.PROTECTED) <= most)
+        if not held:
+            return "-"
+        return "reached" if all(held) else "missed"
 
     def troubles(self, way: Way) -> str:
         """How many commands failed or came to a wrong result; empty if none did."""
@@ -57,19 +80,29 @@ class Instructions:
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """One row a workload: median, spread, failures; and the ratio."""
-    heads = ["", "workload", *(way.value for way in Way), "protected / unprotected"]
+    """One row a workload: median, spread, failures; the ratios, and what they should be."""
+    ways = [way for way in Way if any(way in each.samples for each in measured)]
+    heads = ["", "workload", *(way.value for way in ways), "of unprotected"]
+    heads += ["processor time, of unprotected", "reach", ""]
     rows = [heads, ["---"] * len(heads)]
-    for each in measured:
-        ratio = ""
-        if each.troubles(Way.UNPROTECTED):
-            ratio = "unprotected does not work; "
-        ratio += f"{each.median(Way.PROTECTED) / each.median(Way.UNPROTECTED):.2f}"
-        if each.reach:
-            ratio += f" (reach: {each.reach})"
-        cells = [_cell(each, way) for way in Way]
-        rows.append([each.key, each.title, *cells, ratio])
+    for before, each in zip([None, *measured], measured, strict=False):
+        cells = [_cell(each, way) for way in ways]
+        verdict = each.verdict(before)
+        ratios = [_ratios(each, each.median), _ratios(each, each.processor)]
+        rows.append([each.key, each.title, *cells, *ratios, each.reach.text, verdict])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _ratios(each: Measured, of: Callable[[Way], float]) -> str:
+    if Way.UNPROTECTED not in each.samples:
+        return "-"
+    base = of(Way.UNPROTECTED)
+    text = f"{of(Way.PROTECTED) / base:.2f}"
+    if Way.KNOWN in each.samples:
+        text += f", known {of(Way.KNOWN) / base:.2f}"
+    if each.troubles(Way.UNPROTECTED):
+        text += " (which does not work)"
+    return text
 
 
 def _cell(each: Measured, way: Way) -> str:
@@ -84,47 +117,60 @@ def _cell(each: Measured, way: Way) -> str:
 
 
 def instructions_table(counted: Sequence[Instructions]) -> str:
-    rows = ["| command | unprotected | protected | ratio | reach |"]
-    rows.append("| --- | --- | --- | --- | --- |")
+    rows = ["| command | unprotected | protected | ratio | reach | |"]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
     rows += [
         f"| `poetry {each.name}` | {each.unprotected:,} | {each.protected:,}"
-        f" | {each.ratio:.4f} | {each.reach} |"
+        f" | {each.ratio:.4f} | {each.reach:.3f}"
+        f" | {'reached' if each.ratio <= each.reach else 'missed'} |"
         for each in counted
     ]
     return "\n".join(rows)
 
 
 BAR = 34
-LEFT = 120
-WIDTH = 760
+LEFT = 200
+WIDTH = 840
 COLOURS = {
     Way.UNPROTECTED: "#b3541e",
     Way.PROTECTED: "#1f7a4d",
+    Way.KNOWN: "#1f7a4d",
     Way.FLOCK: "#6b7280",
     Way.UV: "#6b7280",
 }
 
 
-def chart(each: Measured) -> str:
-    """Bars of seconds for one workload, with what went wrong written beside them."""
+def chart(measured: Sequence[Measured]) -> str:
+    """Bars of seconds for each workload, with what went wrong written beside them."""
+    parts, top = [], 0
+    for each in measured:
+        more, top = _bars(each, top)
+        parts += more
+    title = "; ".join(each.title for each in measured)
+    return drawing(WIDTH, top, title, parts)
+
+
+def _bars(each: Measured, top: int) -> tuple[list[str], int]:
+    """
+    :param top: where to begin.
+    :return: the bars of a workload, and where they end.
+    """
     ways = [way for way in Way if way in each.samples]
-    longest = max(each.median(way) for way in ways)
-    scale = (WIDTH - LEFT - 260) / longest
-    height = 78 + len(ways) * (BAR + 12)
+    scale = (WIDTH - LEFT - 260) / max(each.median(way) for way in ways)
     title, *rest = each.title.split(": ", 1)
     parts = [
-        text(16, 26, title, size=16, weight="bold"),
-        text(16, 48, f"{''.join(rest) or 'time'}: seconds until all are done"),
+        text(16, top + 26, title, size=16, weight="bold"),
+        text(16, top + 48, f"{''.join(rest) or 'time'}: seconds until all are done"),
     ]
     for number, way in enumerate(ways):
-        top = 64 + number * (BAR + 12)
+        place = top + 64 + number * (BAR + 12)
         seconds = each.median(way)
         width = max(seconds * scale, 2)
         label = f"{seconds:.1f} s, {each.troubles(way) or 'all right'}"
-        middle = top + BAR / 2 + 5
+        middle = place + BAR / 2 + 5
         parts += [
             text(LEFT - 10, middle, way.value, anchor="end"),
-            bar(LEFT, top, width, BAR, COLOURS[way]),
+            bar(LEFT, place, width, BAR, COLOURS[way]),
             text(LEFT + width + 10, middle, label, weight="bold"),
         ]
-    return drawing(WIDTH, height, each.title, parts)
+    return parts, top + 78 + len(ways) * (BAR + 12)

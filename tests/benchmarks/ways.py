@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 class Way(Enum):
     UNPROTECTED = "unprotected"
     PROTECTED = "protected"
+    KNOWN = "protected, plugins known"
+    """To this machine: another clone has installed them before."""
     FLOCK = "flock"
     UV = "uv"
 
@@ -38,6 +41,9 @@ POETRIES = tuple(
     if way is not Way.FLOCK or shutil.which("flock")
 )
 """The ways that run Poetry. There is no flock(1) on macOS and Windows."""
+
+WITH_PLUGINS = (*POETRIES[:2], Way.KNOWN, *POETRIES[2:])
+"""For projects that require plugins."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Command:
         """The command as it is started."""
         if way is Way.UV:
             return [sys.executable, "-m", "uv", "--quiet", *self.uv]
-        home = measured_home(self.minor, protected=way is Way.PROTECTED)
+        home = measured_home(self.minor, protected=way in (Way.PROTECTED, Way.KNOWN))
         line = [str(home.executable), "--no-ansi", *self.arguments]
         if way is Way.FLOCK:
             line = ["flock", str(self.project.path.parent / "flock"), *line]
@@ -99,6 +105,8 @@ class Sample:
 
     seconds: float
     """Until the last command ended."""
+    processor: float
+    """Seconds of processor time that all of them took."""
     ended: Sequence[Ended]
 
     @property
@@ -116,8 +124,14 @@ Job = list[Command]
 
 def at_once(jobs: Sequence[Job], way: Way) -> Sample:
     """Run jobs at the same time, each command of a job after the one before it."""
-    start = time.monotonic()
+    start, processor = time.monotonic(), _processor_time()
     with ThreadPoolExecutor(len(jobs)) as pool:
         ended = list(pool.map(lambda job: [each.run(way) for each in job], jobs))
-    seconds = time.monotonic() - start
-    return Sample(seconds, [each for job in ended for each in job])
+    seconds, processor = time.monotonic() - start, _processor_time() - processor
+    return Sample(seconds, processor, [each for job in ended for each in job])
+
+
+def _processor_time() -> float:
+    """Of all processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.ways import POETRIES
+from tests.benchmarks.ways import WITH_PLUGINS
 from tests.benchmarks.ways import Command
 from tests.benchmarks.ways import Way
 from tests.benchmarks.ways import at_once
@@ -36,6 +37,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """The figures that a workload should come to: the reach of this project."""
+
+    text: str = ""
+    ratios: tuple[tuple[Way, Way, float], ...] = ()
+    """Each at most so many times the other."""
+    row_before: float = 0.0
+    """At most so many times what the row before took, where that is what counts."""
+
+
+NOWHERE = Reach()
+
+
+def at_most(ratio: float) -> Reach:
+    """Protected, of unprotected."""
+    return Reach(f"≤ {ratio:.2f}", ((Way.PROTECTED, Way.UNPROTECTED, ratio),))
+
+
+@dataclass(frozen=True)
 class Workload:
     """What is measured, in every way that makes sense for it."""
 
@@ -44,8 +64,7 @@ class Workload:
     prepare: Callable[[Way], list[Job]]
     """Bring everything into the first state, unmeasured; what is to be run then."""
     rounds: int
-    reach: str = ""
-    """The figure it should come to."""
+    reach: Reach = NOWHERE
     ways: tuple[Way, ...] = POETRIES
 
 
@@ -62,7 +81,7 @@ class Size:
     sdists: int
 
 
-SHORT = Size(1, 2, (4,), 4, 8, 3)
+SHORT = Size(1, 2, (2, 4), 4, 8, 3)
 FULL = Size(5, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
@@ -80,6 +99,7 @@ class Workshop:
         """Those with these keys, but for a, each made when its turn comes."""
         for key, make in (
             ("b", self.several_pythons),
+            ("k", self.fresh_clone),
             ("c", self.side_by_side),
             ("d", self.into_one_environment),
             ("e", self.many_runs),
@@ -97,9 +117,9 @@ class Workshop:
         venv = self._venv("a")
         self._settle(project, venv)
         for arguments, uv, reach in (
-            (("--version",), ("--version",), "≤ 1.005"),
-            (("run", "true"), ("run", "--no-project", "true"), "≤ 1.01"),
-            (("install",), (), "≤ 1.01"),
+            (("--version",), ("--version",), "≤ 1.004"),
+            (("run", "true"), ("run", "--no-project", "true"), "≤ 1.008"),
+            (("install",), (), "≤ 1.010"),
         ):
             command = Command(project, arguments, venv, uv=uv)
             yield Workload(
@@ -108,7 +128,7 @@ class Workshop:
                 + (", nothing to do" if arguments[0] == "install" else ""),
                 lambda way, command=command: [[command]],  # type: ignore[misc]
                 self._size.rounds * 2,
-                f"{reach} of the instructions",
+                Reach(f"{reach} of the instructions, see below"),
                 (*POETRIES, Way.UV) if uv else POETRIES,
             )
 
@@ -119,7 +139,7 @@ class Workshop:
         minors = [minors[number % len(minors)] for number in range(4)]
 
         def prepare(way: Way) -> list[Job]:
-            project = self._tagged(f"b-{way.value}", required=True)
+            project = self._fresh(f"b-{way.value}", way, minors)
             venvs = [self._venv(f"b-{n}", minor) for n, minor in enumerate(minors)]
             return [
                 [
@@ -141,7 +161,48 @@ class Workshop:
             f" install and run, {self._size.repeats} times",
             prepare,
             1 if self._size is SHORT else 3,
-            "≤ 0.70, and ≤ 0.40 of flock",
+            Reach(
+                "≤ 0.72 and ≤ 0.38 of flock; known ≤ 0.45",
+                (
+                    (Way.PROTECTED, Way.UNPROTECTED, 0.72),
+                    (Way.PROTECTED, Way.FLOCK, 0.38),
+                    (Way.KNOWN, Way.UNPROTECTED, 0.45),
+                ),
+            ),
+            WITH_PLUGINS,
+        )
+
+    def _fresh(self, name: str, way: Way, minors: list[str]) -> Project:
+        """A fresh clone, with the sets of its plugins known to this machine or not."""
+        name = name.replace(" ", "-").replace(",", "")
+        project = self._tagged(name, required=True)
+        copies = Path(project.environ["POETRY_CACHE_DIR"], "safe-install/plugin-copies")
+        if way is not Way.KNOWN:
+            shutil.rmtree(copies, ignore_errors=True)
+        elif not copies.exists():
+            for minor in minors:
+                home = measured_home(minor, protected=True)
+                venv = self._venv(f"{name}-known", minor)
+                project.poetry(home, "install", "--no-root", venv=venv).succeeded()
+            project = self._tagged(name, required=True)
+        return project
+
+    # k. One install in a fresh clone, with a project plugin.
+
+    def fresh_clone(self) -> Iterator[Workload]:
+        def prepare(way: Way) -> list[Job]:
+            project = self._fresh(f"k-{way.value}", way, [DEFAULT_PYTHON])
+            venv = self._venv(f"k-{way.value}")
+            return [[Command(project, ("install",), venv)]]
+
+        reach = Reach("known ≤ 0.40", ((Way.KNOWN, Way.UNPROTECTED, 0.40),))
+        yield Workload(
+            "k",
+            "Fresh clone: 1 install, with a project plugin",
+            prepare,
+            self._size.rounds,
+            reach,
+            tuple(way for way in WITH_PLUGINS if way is not Way.FLOCK),
         )
 
     # c. Installs at once into different environments, artifact cache warm.
@@ -172,17 +233,17 @@ class Workshop:
 
         title = f"{number} installs at once into different environments"
         ways = (*POETRIES, Way.UV)
-        return Workload("c", title, prepare, self._size.rounds, "≤ 1.03", ways)
+        return Workload("c", title, prepare, self._size.rounds, at_most(1.03), ways)
 
     # d. Installs at once into one environment, cold.
 
     def into_one_environment(self) -> Iterator[Workload]:
         rounds = self._size.rounds
         title = "1 install into an environment that is not there (for the next row)"
-        yield Workload("d", title, self._cold("d-alone", 1), rounds)
+        yield Workload("d", title, self._cold("d-alone", 1), rounds, at_most(1.03))
         number = self._size.installs
         title = f"{number} installs at once into one environment that is not there"
-        reach = "the row before x 1.05, and 1.2 x an install with nothing to do each"
+        reach = Reach(f"the row before x 1.05, and {number - 1} x 1.2 a no-op")
         yield Workload("d", title, self._cold("d", number), rounds, reach)
 
     def _cold(self, name: str, number: int) -> Callable[[Way], list[Job]]:
@@ -203,7 +264,7 @@ class Workshop:
         self._settle(project, venv)
         jobs = [[Command(project, ("run", "true"), venv)]] * self._size.runs
         title = f"{self._size.runs} `poetry run true` at once"
-        yield Workload("e", title, lambda way: jobs, self._size.rounds, "≤ 1.03")
+        yield Workload("e", title, lambda way: jobs, self._size.rounds, at_most(1.03))
 
     # f. Installs at once with dynamic versioning.
 
@@ -241,7 +302,7 @@ class Workshop:
             return [[Command(project, ("install",), self._venv("h"), environ=environ)]]
 
         title = f"an install that builds {len(names)} sdists, temp on another device"
-        yield Workload("h", title, prepare, self._size.rounds, "≤ 1.03")
+        yield Workload("h", title, prepare, self._size.rounds, at_most(1.02))
 
     # i. Installs at once whose path dependency is built in its own tree.
 
@@ -265,8 +326,14 @@ class Workshop:
                 for venv in [self._venv(f"i-{n}") for n in range(number)]
             ]
 
+        def alone(way: Way) -> list[Job]:
+            return [[command for job in prepare(way) for command in job]]
+
+        title = f"{number} such installs one after the other (for the next row)"
+        yield Workload("i", title, alone, self._size.rounds, ways=(Way.PROTECTED,))
         title = f"{number} installs at once, one path dependency; count its modules"
-        yield Workload("i", title, prepare, self._size.rounds)
+        reach = Reach("≤ 1.05 of the row before", row_before=1.05)
+        yield Workload("i", title, prepare, self._size.rounds, reach)
 
     # What they share.
 
