@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
 
 TIMEOUT = 300
@@ -218,6 +219,51 @@ def test_gitlab_shows_a_failure(project: Project, home: PoetryHome) -> None:
     spoil_environment(project.path / ".venv-3.11", "3.11")
     script = "\n".join(steps("GitLab")["test"]["script"])
     shell(script, project, home, environ={"PYTHON": "3.11"}).failed("recipe_thing.py")
+
+
+@pytest.mark.parametrize("heading", ["GitHub's cache", "GitLab's cache"])
+def test_restored_cache(
+    heading: str,
+    project: Project,
+    home: PoetryHome,
+    index: LocalIndex,
+    tmp_path: Path,
+) -> None:
+    """The next job, on a fresh machine: what the cache action has packed, and no more."""
+    where: Path
+    if heading == "GitHub's cache":
+        job = steps(heading)["jobs"]["test"]
+        (cache,) = [step for step in job["steps"] if "cache" in step.get("uses", "")]
+        script = [step["run"] for step in job["steps"] if "run" in step][1:]
+        assert cache["with"]["path"] == "~/.cache/pypoetry"  # Poetry's own default
+        where = tmp_path / "runner" / ".cache" / "pypoetry"
+    else:
+        job = steps(heading)["test"]
+        (kept,) = job["cache"]["paths"]
+        place = job["variables"]["POETRY_CACHE_DIR"]
+        assert place == f"$CI_PROJECT_DIR/{kept}"
+        script, where = job["script"], project.path / kept
+    environ = {"POETRY_CACHE_DIR": str(where), "POETRY_VIRTUALENVS_IN_PROJECT": "true"}
+
+    def run() -> str:
+        out = [
+            shell(each, project, home, environ=environ).succeeded().out
+            for each in script
+        ]
+        return "".join(out)
+
+    assert "Installing recipe-plugin" in run()
+    archive = tmp_path / "cache.tar"
+    subprocess.run(["tar", "-cf", archive, "-P", where], check=True)
+    shutil.rmtree(where)
+    project.git("commit", "--quiet", "--message", "first")
+    project.git("clean", "-ffdxq")
+    subprocess.run(["tar", "-xf", archive, "-P"], check=True)
+    asked = len(index.requests)
+
+    assert "plugin set copied" in (said := run())
+    assert "Installing recipe-plugin" not in said
+    assert not [path for path in index.requests[asked:] if "recipe-plugin" in path]
 
 
 def test_docker(
