@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from tests.laboratory.projects import Project
 
-FOLDERS = 1500
-"""Of the package that is removed: so many that the other one is written meanwhile."""
+FOLDERS = 3000
+"""Of the package that is removed: so many that the other one is written meanwhile.
+
+With these and 320 MB of the other one Poetry alone loses its file in the first round.
+"""
 
 
 @pytest.mark.soak
@@ -37,7 +40,7 @@ def test_soak_of_a_folder_of_two_packages(
     many = {f"d{number:05}/x.py": "" for number in range(FOLDERS)}
     Distribution("ours", "1.0", {"ns/ours.py": "1", **many}).wheel(own_folder)
     Distribution("ours", "2.0", {"ns/ours.py": "2"}).wheel(own_folder)
-    padding = {f"pad/{number}": "0" * (8 << 20) for number in range(12)}
+    padding = {f"pad/{number}": "0" * (8 << 20) for number in range(40)}
     theirs = Distribution("theirs", "1.0", {**padding, "ns/theirs.py": "1"})
     theirs.wheel(own_folder)
     home = poetry_home(version)
