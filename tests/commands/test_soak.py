@@ -16,7 +16,6 @@ import pytest
 
 from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
-from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import tree_hash
 from tests.laboratory.pythons import pythons
@@ -106,7 +105,10 @@ def kill_at_random(
 
 
 CHANGED = "has changed since this command read it"
-LIMIT = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "600"}
+ENVIRON = {
+    "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "600",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS": "9.9.9",
+}
 
 
 class Worker:
@@ -148,7 +150,7 @@ class Worker:
         if self._chance.random() < 0.3:
             place = type(project)(project.path.parent, project.environ)
             arguments = ("-C", project.path.name, *arguments)
-        running = place.start(self._home, *arguments, environ=LIMIT)
+        running = place.start(self._home, *arguments, environ=ENVIRON)
         # What a killed plugin leaves in pyproject.toml is its own affair.
         killed = project in self._mortal and self._chance.random() < 0.2
         if killed:
@@ -192,7 +194,7 @@ def mixed_commands(
     """Commands of all kinds over eight projects that share a path dependency."""
     chosen, workers = seed(), int(os.environ.get("WORKERS", "6"))
     home = home.clone(tmp_path / "home")
-    home.pip_install("poetry-plugin-up", rewriting_plugin().wheel(own_folder))
+    home.pip_install("poetry-plugin-up", "poetry-dynamic-versioning")
     for name in ("twig", *(f"bud{number}" for number in range(workers))):
         Distribution(name, "1.0", {f"{name}/__init__.py": ""}).wheel(own_folder)
     new_project("lib", name="lib")
@@ -202,7 +204,7 @@ def mixed_commands(
             f"service{number}",
             name=f"service{number}",
             dependencies=("twig (>=1.0)", "lib"),
-            tail=f"[tool.rewriting]\nenable = true\n{path}",
+            tail=f"[tool.poetry-dynamic-versioning]\nenable = true\n{path}",
         )
         for number in range(8)
     ]
@@ -221,8 +223,8 @@ def mixed_commands(
             project.pyproject.write_text(
                 text.replace("enable = false", "enable = true")
             )
-        project.poetry(home, "lock").succeeded()
-        project.poetry(home, "install").succeeded()
+        project.poetry(home, "lock", environ=ENVIRON).succeeded()
+        project.poetry(home, "install", environ=ENVIRON).succeeded()
         shown = project.poetry(home, "run", *version_of(project.path.name))
         assert "9.9.9" in shown.succeeded().out
     return counts
