@@ -70,10 +70,12 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
     from poetry_plugin_safe_install.store import find_store
 
     store = find_store(command.project.parent, _cache_directory)
-    if row.need is Need.PLUGINS and not (
-        others or row.looks or store.plugin_sets.is_dir()
-    ):
-        return None
+    if row.need is Need.PLUGINS and not others:
+        if not row.looks and not store.plugin_sets.is_dir():
+            return None
+        from poetry_plugin_safe_install.plugins_only import PluginsOnly
+
+        return PluginsOnly(command, store)
 
     from poetry_plugin_safe_install.protection import protect
 

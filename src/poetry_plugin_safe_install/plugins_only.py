@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.activation import Protection
@@ -23,15 +24,24 @@ if TYPE_CHECKING:
 class PluginsOnly(Protection):
     """It holds no lock but while it makes the environment, if there is none."""
 
-    def __init__(
-        self, command: StartingCommand, settings: Settings, store: Store
-    ) -> None:
+    def __init__(self, command: StartingCommand, store: Store) -> None:
         self._command = command
-        self._settings = settings
         self._store = store
 
+    @cached_property
+    def _settings(self) -> Settings | None:
+        """``None`` if there is to be no protection; read only where it is needed."""
+        from poetry_plugin_safe_install.errors import SafeInstallError
+        from poetry_plugin_safe_install.settings import settings_of
+
+        try:
+            settings = settings_of(self._command)
+        except SafeInstallError:  # told by the commands that it concerns
+            return None
+        return settings if settings.enabled else None
+
     def plugins_loaded(self) -> Protection:
-        if not self._store.plugin_sets.is_dir():
+        if not self._store.plugin_sets.is_dir() or not self._settings:
             return self
         from poetry_plugin_safe_install.failed_command import failed
         from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
@@ -52,12 +62,12 @@ class PluginsOnly(Protection):
             return
         poetry = event.command.poetry  # type: ignore[attr-defined]
         found = environment_without_creating(poetry, event.io)
-        if found is None or is_marked(found.path):
-            self._create(event)
-        else:
+        if found is not None and not is_marked(found.path):
             set_environment(event, found)
+        elif self._settings:
+            self._create(event, self._settings)
 
-    def _create(self, event: ConsoleCommandEvent) -> None:
+    def _create(self, event: ConsoleCommandEvent, settings: Settings) -> None:
         """Create the environment, unless somebody does so before we have the lock."""
         from poetry_plugin_safe_install.environments.project_environment import (
             ProjectEnvironment,
@@ -68,7 +78,7 @@ class PluginsOnly(Protection):
         from poetry_plugin_safe_install.project_files import ProjectFiles
         from poetry_plugin_safe_install.summary import Summary
 
-        command, settings = self._command, self._settings
+        command = self._command
         assert command.project is not None
         timeout, backend = settings.lock_timeout, settings.lock_backend
         session = Session(command.io, command.line, timeout, Summary().waited)

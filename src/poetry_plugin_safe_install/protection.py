@@ -86,12 +86,6 @@ def protect(
         return None
     for warning in unknown_variables(os.environ):
         warn(command.io, warning)
-    if row.need is Need.PLUGINS and not command.has_other_plugins:
-        if failure:
-            return None
-        from poetry_plugin_safe_install.plugins_only import PluginsOnly
-
-        return PluginsOnly(command, settings, store)
     if failure and row.need in (Need.PLUGINS, Need.NOTHING):
         return None  # those that it concerns say so
     if failure:
