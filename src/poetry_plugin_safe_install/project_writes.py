@@ -33,7 +33,7 @@ PYPROJECT, LOCK = "pyproject.toml", "poetry.lock"
 class ProjectWrites:
     """Those of one command."""
 
-    def __init__(self, project: Path, own: Callable[[], None]) -> None:
+    def __init__(self, project: Path, own: Callable[[], object]) -> None:
         """
         :param project: the real directory of pyproject.toml.
         :param own: has the command hold the project exclusively from then on.
