@@ -6,44 +6,57 @@ which the command takes and releases its locks. ``locks.session`` walks these st
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Sequence
+    from typing import ClassVar
 
     from poetry_plugin_safe_install.locks.lock import Mode
     from poetry_plugin_safe_install.locks.session import Step
 
 
-class Need(Enum):
-    """What a command does to the project, and so what it must hold."""
+class Need:
+    """What a command does to the project, and so what it must hold.
 
-    NOTHING = "nothing"
+    No ``Enum``, whose making takes a tenth of what this plugin may cost a command.
+    """
+
+    NOTHING: ClassVar[Need]
     """The command does not concern the project, but another plugin may rewrite it."""
 
-    CHECK = "check"
+    CHECK: ClassVar[Need]
     """Tells what an install would meet. Nothing is locked, made or changed."""
 
-    PLUGINS = "plugins"
+    PLUGINS: ClassVar[Need]
     """The project's plugins must be loaded. What they rewrite is locked meanwhile."""
 
-    RUN = "run"
+    RUN: ClassVar[Need]
     """Relies on the project and its environment until the user's program starts."""
 
-    WRITE = "write"
+    WRITE: ClassVar[Need]
     """Rewrites files of the project."""
 
-    BUILD = "build"
+    BUILD: ClassVar[Need]
     """Reads the project; a plugin may rewrite its files meanwhile."""
 
-    INSTALL = "install"
+    INSTALL: ClassVar[Need]
     """Installs the project's plugins and fills its environment."""
 
-    SELF = "self"
+    SELF: ClassVar[Need]
     """Changes the environment that Poetry is installed in; there is no project."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Need.{self.name}"
+
+
+for _name in Need.__annotations__:
+    setattr(Need, _name, Need(_name))
 
 
 STRENGTH = (

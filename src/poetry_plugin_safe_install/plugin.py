@@ -45,6 +45,16 @@ def _protect(command: StartingCommand) -> Protection | None:
         if is_switched_off(os.environ):
             return None
     protection = _protect_project(command, row)
+    if row.need is Need.INSTALL and protection:
+        command.before_work(lambda: _protect_shared(command, row, protection))
+        return protection
+    return _protect_shared(command, row, protection)
+
+
+def _protect_shared(
+    command: StartingCommand, row: Row, protection: Protection | None
+) -> Protection | None:
+    """Protect what is not the project's alone: the caches, and files as such."""
     if row.caches:
         from poetry_plugin_safe_install.caches.protection import protect_caches
 

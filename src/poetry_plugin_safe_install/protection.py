@@ -11,7 +11,8 @@
 4. ``command_runs``: after every listener. ``run`` releases everything, because the
    user's program starts next, and waits until nobody changes the environment. What
    changes the environment is guarded from here on, and where a distribution may be
-   built the temporary directory is prepared for it.
+   built the temporary directory is prepared for it. An install that only looks at a
+   virtual environment first does so when there is something to do: ``compat.work``.
 5. ``command_ended``: in whichever way it ended. Everything is released.
 
 Which lock is taken when is a table: ``needs.lock_plan``. A command that a holder starts
@@ -24,6 +25,7 @@ import os
 
 from contextlib import ExitStack
 from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -36,27 +38,24 @@ from poetry_plugin_safe_install.compat.internals import warn
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
 )
+from poetry_plugin_safe_install.environments.project_environment import repair
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.session import Session
-from poetry_plugin_safe_install.needs import ENVIRONMENT
 from poetry_plugin_safe_install.needs import PROJECT
-from poetry_plugin_safe_install.needs import UV
 from poetry_plugin_safe_install.needs import Need
 from poetry_plugin_safe_install.project_files import ProjectFiles
 from poetry_plugin_safe_install.settings import read_project_file
 from poetry_plugin_safe_install.settings import resolve
 from poetry_plugin_safe_install.settings import settings_of
 from poetry_plugin_safe_install.settings import unknown_variables
-from poetry_plugin_safe_install.summary import Summary
 
 
 if TYPE_CHECKING:
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.events.console_terminate_event import ConsoleTerminateEvent
 
-    from poetry_plugin_safe_install.builds.command_builds import CommandBuilds
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.environments.uv_lock import UvLock
     from poetry_plugin_safe_install.interruption import Interruption
@@ -66,13 +65,14 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.project_writes import ProjectWrites
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
+    from poetry_plugin_safe_install.summary import Summary
+    from poetry_plugin_safe_install.work import Work
 
 
 def protect(
     command: StartingCommand, row: needs.Row, store: Store
 ) -> Protection | None:
     """Start the story, unless the user does not want protection."""
-    assert command.project is not None
     failure, settings = None, resolve({}, {}, {})
     try:
         settings = settings_of(command)
@@ -92,6 +92,10 @@ def protect(
         from poetry_plugin_safe_install.failed_command import FailedCommand
 
         return FailedCommand(command, failure)
+    if row.need is Need.PLUGINS and not command.has_other_plugins:
+        from poetry_plugin_safe_install.plugins_only import PluginsOnly
+
+        return PluginsOnly(command, settings, store)
     return ProtectedCommand(command, row, settings, store)
 
 
@@ -105,21 +109,19 @@ class ProtectedCommand(Protection):
         settings: Settings,
         store: Store,
     ) -> None:
-        assert command.project is not None
-        self._command = command
+        assert command.project
+        self._command, self._pyproject = command, command.project
         self._row = row
         self._settings = settings
         self._store = store
-        self._pyproject = command.project
         self._facts = needs.Facts()
         backend = settings.lock_backend
         self._files = ProjectFiles(command.io, self._pyproject, store, backend)
-        self._summary = Summary()
         self._session = Session(
             command.io,
             command.line,
             settings.lock_timeout,
-            self._summary.waited,
+            lambda seconds, holder: self._summary.waited(seconds, holder),
             settings.sources["lock-timeout"],
         )
         self._ending = ExitStack()
@@ -138,9 +140,7 @@ class ProtectedCommand(Protection):
         try:
             self._lock_project()
             requires = self._requires_plugins
-            if (
-                requires is not None
-            ):  # otherwise Poetry says what is wrong with the file
+            if requires is not None:  # Poetry says what is wrong with the file
                 self._load_plugins(requires)
         except Exception as error:  # or Poetry could not install or load a plugin
             return self._failed(error)
@@ -223,23 +223,25 @@ class ProtectedCommand(Protection):
     @property
     def _must_publish_now(self) -> bool:
         """Whether the plugins that the project requires are others than a moment ago."""
-        requires = self._requires_plugins
-        installs = self._row.need is Need.INSTALL and self._session.is_locked(PROJECT)
-        return installs and bool(requires) and self._plugins.is_missing(requires or {})
+        requires = self._requires_plugins if self._is_locked_install else None
+        return bool(requires) and self._plugins.is_missing(requires or {})
+
+    @property
+    def _is_locked_install(self) -> bool:
+        return self._row.need is Need.INSTALL and self._session.is_locked(PROJECT)
 
     def _publish_set(self) -> None:
         """Make the plugin set that is missing, beside those of other interpreters."""
         self._facts.must_publish = True
         self._walk(needs.MISSING)
         if self._session.is_locked(PROJECT) and (requires := self._requires_plugins):
-            self._share_builds()
+            self._work.share_builds(self._row, self._plan)
             self._plugins.publish(requires, self._session, self._settings)
         self._walk(needs.MADE)
         self._facts.must_publish = False
 
     def _load_plugins(self, requires: dict[str, Any]) -> None:
-        installs = self._row.need is Need.INSTALL and self._session.is_locked(PROJECT)
-        if installs:
+        if installs := self._is_locked_install:
             from poetry_plugin_safe_install.compat.plugins import leave_project_plugins
 
             leave_project_plugins(self._command)
@@ -258,6 +260,8 @@ class ProtectedCommand(Protection):
 
     def plugins_activated(self, *, listen: bool) -> None:
         self._facts.rewriters = listen or self._has_generic_plugins
+        if self._facts.rewriters:
+            self._command.prepare_for_work()
         self._walk(needs.ACTIVATED)
 
     # 3. The command starts; no listener has been called.
@@ -270,7 +274,8 @@ class ProtectedCommand(Protection):
             self._interruption = watch_signals(self._command)
         if self._command.words[0] == "safe-install":
             event.command.summary = self._summary  # type: ignore[attr-defined]
-        self._environment.watch(self._command)
+        if self._facts.rewriters or self._row.need not in (Need.RUN, Need.INSTALL):
+            self._environment.watch(self._command)
         if wants_environment(event):
             environment = self._environment.find(event)
             if environment is None:
@@ -295,19 +300,17 @@ class ProtectedCommand(Protection):
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)
-        taken = self._walk(needs.FOUND)
-        if taken and self._has_environment_alone:
+        if self._walk(needs.FOUND) and self._has_environment_alone:
             self._uv.guard(self._environment.lock_of_uv(environment))
-            from poetry_plugin_safe_install.environments import changes
-
-            changes.repair(environment, lock, self._command.io.write_error_line)
+            repair(environment, lock, self._command.io)
 
     @property
     def _has_environment_alone(self) -> bool:
-        is_alone = self._session.mode(ENVIRONMENT) is Mode.EXCLUSIVE
-        return is_alone and self._session.is_locked(ENVIRONMENT)
+        is_alone = self._session.mode(needs.ENVIRONMENT) is Mode.EXCLUSIVE
+        return is_alone and self._session.is_locked(needs.ENVIRONMENT)
 
     def _create_environment(self, event: ConsoleCommandEvent) -> Any:
+        self._environment.watch(self._command)
         self._facts.must_create = True
         self._walk(needs.MUST_CREATE)
         try:
@@ -322,26 +325,31 @@ class ProtectedCommand(Protection):
         if self._facts.rewriters and self._files.were_rewritten:
             self._facts.rewritten = True
         self._walk(needs.RUNS)
-        if self._row.writes:
-            self.files.command_runs(rewritten=self._facts.rewritten)
         if self._row.need is Need.RUN:
             self._environment.wait_until_ready(event, self._plan)
         if self._facts.rewriters and not self._facts.rewritten:
             self._session.rewrites_nothing(PROJECT, self._store.project_lock)
-        if needs.row_of(str(event.command.name).split()).builds:
-            self._builds.prepare(event)
-        self._share_builds()
+        if self._may_find_nothing_to_do(event):
+            self._command.before_work(partial(self._prepare_work, event))
+        else:
+            self._prepare_work(event)
+
+    def _may_find_nothing_to_do(self, event: ConsoleCommandEvent) -> bool:
+        if self._row.need is not Need.INSTALL or self._facts.must_lock:
+            return False
+        environment = None if self._facts.rewriters else environment_of(event)
+        return environment is not None and environment.is_venv()
+
+    def _prepare_work(self, event: ConsoleCommandEvent) -> None:
+        self._command.prepare_for_work()
+        if self._row.writes:
+            self.files.command_runs(rewritten=self._facts.rewritten)
+        self._work.prepare_builds(event)
+        self._work.share_builds(self._row, self._plan)
         if self._has_environment_alone:
-            from poetry_plugin_safe_install.environments import changes
-
-            protected = changes.protect(self._command, environment_of(event), self._uv)
-            self._ending.callback(protected.close)
+            self._work.protect_changes(event)
         if self._row.changes:
-            from poetry_plugin_safe_install.guards import Guards
-
-            guards = Guards(self._command, self._settings, self._summary)
-            self._ending.callback(guards.command_ended)
-            guards.watch(event)
+            self._work.guard(event, self._summary)
             if self._row.need is Need.WRITE or self._facts.must_lock:
                 self.files.check_before_packages(self._command)
 
@@ -375,7 +383,7 @@ class ProtectedCommand(Protection):
             by then.
         """
         plan = plan or self._plan
-        if (moment, UV, None) in plan and "_uv" in vars(self):
+        if (moment, needs.UV, None) in plan and "_uv" in vars(self):
             self._uv.release()
         taken = self._session.walk(plan, moment, self._locks_of)
         if taken and moment not in (needs.FOUND, needs.WRITES):
@@ -388,18 +396,20 @@ class ProtectedCommand(Protection):
         if resource == needs.PLUGIN_SET:
             backend, requires = self._settings.lock_backend, self._requires_plugins
             return [self._plugins.lock_of_set(requires, backend)] if requires else []
-        if resource == UV:
+        if resource == needs.UV:
             return []  # threads take and release it: see ``environments.uv_lock``
-        if resource == ENVIRONMENT:
+        if resource == needs.ENVIRONMENT:
             return self._environment.locks
         scope, word = self._settings.lock_scope, self._command.words[0]
         may_share = needs.may_share(self._row.need, scope, self._facts)
         alike = self._files.alike(word) if may_share else ""
         return self._files.locks(others=self._facts.others, alike=alike)
 
-    def _share_builds(self) -> None:
-        if self._row.builds:
-            self._builds.share(self._plan, self._uv)
+    @cached_property
+    def _summary(self) -> Summary:
+        from poetry_plugin_safe_install.summary import Summary
+
+        return Summary()
 
     @cached_property
     def _uv(self) -> UvLock:
@@ -410,13 +420,11 @@ class ProtectedCommand(Protection):
         return uv
 
     @cached_property
-    def _builds(self) -> CommandBuilds:
-        from poetry_plugin_safe_install.builds.command_builds import CommandBuilds
+    def _work(self) -> Work:
+        from poetry_plugin_safe_install.work import Work
 
-        session, ending = self._session, self._ending
-        return CommandBuilds(
-            self._command, session, self._settings, self._store, ending
-        )
+        session, settings, ending = self._session, self._settings, self._ending
+        return Work(self._command, session, settings, self._store, ending, self._uv)
 
     @property
     def _requires_plugins(self) -> dict[str, Any] | None:
@@ -439,10 +447,9 @@ class ProtectedCommand(Protection):
 
     @property
     def _has_generic_plugins(self) -> bool:
+        is_concerned = self._row.need in (Need.INSTALL, Need.BUILD)
+        if self._settings.lock_scope != "auto" or not is_concerned:
+            return False
         from poetry_plugin_safe_install.compat.plugins import has_generic_plugins
 
-        return (
-            self._settings.lock_scope == "auto"
-            and self._row.need in (Need.INSTALL, Need.BUILD)
-            and has_generic_plugins()
-        )
+        return has_generic_plugins()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from poetry_plugin_safe_install.compat.environments import build_pythons
+from poetry_plugin_safe_install.compat.environment_making import build_pythons
 
 
 def interpreters_of_builds(environment: Any) -> set[Path]:

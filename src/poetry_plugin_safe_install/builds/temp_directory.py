@@ -27,8 +27,12 @@ from typing import NamedTuple
 from poetry_plugin_safe_install.builds.interpreters import interpreters_of_builds
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import parallel_builds
-from poetry_plugin_safe_install.compat.environments import isolated_environments_refused
-from poetry_plugin_safe_install.compat.environments import own_environments_made_in
+from poetry_plugin_safe_install.compat.environment_making import (
+    isolated_environments_refused,
+)
+from poetry_plugin_safe_install.compat.environment_making import (
+    own_environments_made_in,
+)
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import TempDirectoryError
 

@@ -21,8 +21,8 @@ from poetry_plugin_safe_install.check import topics
 from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
 from poetry_plugin_safe_install.check.plugin_sets import plugin_copies
 from poetry_plugin_safe_install.compat.config import repository_cache
-from poetry_plugin_safe_install.compat.environments import environment_to_be_used
-from poetry_plugin_safe_install.compat.environments import stand_in_environment
+from poetry_plugin_safe_install.compat.environment_making import environment_to_be_used
+from poetry_plugin_safe_install.compat.environment_making import stand_in_environment
 from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages

@@ -43,6 +43,7 @@ class StartingCommand:
         self._at_end = ExitStack()
         self._is_known_poetry = True
         self._found: dict[Any, Any] = {}
+        self._before_work: list[Callable[[], object]] = []
 
     def once(self, find: Callable[[StartingCommand], Found]) -> Found:
         """What this function finds of the command; it is called once."""
@@ -61,6 +62,25 @@ class StartingCommand:
                 self.at_end(internals.undo)
         except UnknownPoetryError as error:
             self.explain(error)
+
+    def before_work(self, prepare: Callable[[], object]) -> None:
+        """Have this called before the command fetches, builds or changes anything.
+
+        An install that finds nothing to do is spared it: see ``compat.work``.
+        """
+        from poetry_plugin_safe_install.compat.work import WORK
+
+        self._before_work.append(prepare)
+        try:
+            if WORK.apply(self._before_work, self.io):
+                self.at_end(WORK.undo)
+        except UnknownPoetryError:
+            self.prepare_for_work()
+
+    def prepare_for_work(self) -> None:
+        """Something may be changed from now on, whatever Poetry has to do."""
+        while self._before_work:
+            self._before_work.pop(0)()
 
     def explain(self, error: Exception) -> None:
         """Say why the command is not protected; once, if that is a Poetry not known."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -14,23 +12,12 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     from cleo.events.console_command_event import ConsoleCommandEvent
-    from cleo.io.buffered_io import BufferedIO
     from cleo.io.io import IO
     from poetry.poetry import Poetry
-    from poetry.utils.env import EnvManager
-    from virtualenv.create.pyenv_cfg import PyEnvCfg
-
-    from poetry_plugin_safe_install.compat.command_line import StartingCommand
 
 
 ENVIRONMENTS = Internals("environments")
-
-WATCH = Internals("the making and removing of environments")
 
 
 @ENVIRONMENTS.uses(
@@ -66,115 +53,20 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
 
 
 class _Kept:
-    """An IO that keeps what is written to it, which mostly is nothing."""
+    """An IO that keeps what is written to it, for ``say`` to write it."""
 
     def __init__(self, io: IO) -> None:
         self._io = io
-        self._kept: BufferedIO | None = None
+        self._kept: list[tuple[str, Any, Any]] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("is_"):
-            return getattr(self._io, name)
-        if self._kept is None:
-            from cleo.io.buffered_io import BufferedIO
-
-            self._kept = BufferedIO(decorated=self._io.output.is_decorated())
-            self._kept.set_verbosity(self._io.output.verbosity)
-        return getattr(self._kept, name)
+        if name.startswith(("write", "overwrite")):
+            return lambda *args, **kwargs: self._kept.append((name, args, kwargs))
+        return getattr(self._io, name)
 
     def say(self) -> None:
-        if self._kept:
-            from cleo.io.outputs.output import Type
-
-            self._io.write(self._kept.fetch_output(), type=Type.RAW)
-            self._io.write_error(self._kept.fetch_error(), type=Type.RAW)
-
-
-class _Watch:
-    """The context of ``WATCH``."""
-
-    def __init__(
-        self,
-        building: Callable[[Path], AbstractContextManager[None]],
-        removing: Callable[[Path], AbstractContextManager[None]],
-        set_aside: Callable[[Path], Path],
-    ) -> None:
-        self.building = building
-        self.removing = removing
-        self.set_aside = set_aside
-
-
-def watch_environments(
-    command: StartingCommand,
-    building: Callable[[Path], AbstractContextManager[None]],
-    removing: Callable[[Path], AbstractContextManager[None]],
-    set_aside: Callable[[Path], Path],
-) -> None:
-    """Have these entered around the making and removing of the user's environments.
-
-    :param set_aside: moves one that is about to be removed, and says where it is.
-
-    ``EnvManager.create_venv`` makes them with ``self.build_venv(path, …)``; isolated
-    environments are made with ``EnvManager.build_venv`` and do not matter here.
-    """
-    command.patch(WATCH, _Watch(building, removing, set_aside))
-
-
-@WATCH.around("poetry.utils.env", "EnvManager.create_venv")
-def _create_venv(
-    watch: _Watch,
-    original: Callable[..., Any],
-    manager: EnvManager,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    def build_venv(path: Path, *args: Any, **kwargs: Any) -> Any:
-        with watch.building(Path(path)):
-            return type(manager).build_venv(path, *args, **kwargs)
-
-    vars(manager).setdefault("build_venv", build_venv)
-    return original(manager, *args, **kwargs)
-
-
-@WATCH.around("poetry.utils.env", "EnvManager.remove_venv")
-def _remove_venv(
-    watch: _Watch, original: Callable[..., None], cls: type[EnvManager], path: Path
-) -> None:
-    with watch.removing(Path(path)):
-        original(cls, watch.set_aside(Path(path)))
-
-
-@ENVIRONMENTS.uses("poetry.console.application", "Application.register_command_loggers")
-def register_loggers(event: ConsoleCommandEvent) -> None:
-    """Have log messages shown, or left out, as Poetry does from its own listener on.
-
-    Without handlers Python writes warnings of virtualenv to stderr, whatever the verbosity.
-    A second call does no more (``logging.basicConfig``).
-    """
-    application: Any = event.command.application
-    application.register_command_loggers(event, "", application.event_dispatcher)
-
-
-def create_environment(
-    poetry: Poetry, io: IO, keep: Callable[[Path], bool], *, force: bool = False
-) -> Any:
-    """The project's environment, created if need be, as Poetry creates it.
-
-    :param keep: asked before Poetry removes one to create it again; where it is true,
-        virtualenv works over what is there. It replaces its own files and no others.
-    :param force: create it although it is there.
-    """
-    from poetry.utils.env import EnvManager
-
-    manager = EnvManager(poetry, io=io)
-    remove = manager.remove_venv
-
-    def remove_venv(path: Path) -> None:
-        if not keep(Path(path)):
-            remove(path)
-
-    manager.remove_venv = remove_venv  # type: ignore[method-assign]
-    return manager.create_venv(force=force)
+        for name, args, kwargs in self._kept:
+            getattr(self._io, name)(*args, **kwargs)
 
 
 @ENVIRONMENTS.uses("poetry.utils.env", "EnvManager.get")
@@ -182,42 +74,6 @@ def is_active(environment: Path) -> bool:
     """Whether it is used because it is activated, as ``EnvManager.get`` finds out."""
     prefix = os.environ.get("VIRTUAL_ENV", os.environ.get("CONDA_PREFIX"))
     return bool(prefix) and Path(str(prefix)) == Path(environment)
-
-
-CONFIGURATION = Internals("what virtualenv writes into pyvenv.cfg")
-
-
-@contextmanager
-def configuration_watched(
-    path: Path, before: Callable[[bytes], None]
-) -> Iterator[None]:
-    """Have this called with what is going to be the content of a ``pyvenv.cfg``.
-
-    With a virtualenv that writes it in another way it is not called.
-    """
-    if CONFIGURATION.missing():
-        yield
-        return
-    with CONFIGURATION.applied((path, before)):
-        yield
-
-
-@CONFIGURATION.around(
-    "virtualenv.create.pyenv_cfg", "PyEnvCfg.write", seen_in="20.32 to 21.15"
-)
-def _write(
-    watch: tuple[Path, Callable[[bytes], None]],
-    original: Callable[[PyEnvCfg], None],
-    configuration: PyEnvCfg,
-) -> None:
-    path, before = watch
-    if configuration.path == path:
-        rehearsal = path.with_name(f"{path.name}.rehearsal")
-        original(type(configuration)(configuration.content, rehearsal))
-        content = rehearsal.read_bytes()
-        rehearsal.unlink()
-        before(content)
-    original(configuration)
 
 
 class InstallDirectories:
@@ -292,106 +148,3 @@ def environment_of(event: ConsoleCommandEvent) -> Any:
     ``EnvCommand._env``, set by ``Application.configure_env`` before the command runs.
     """
     return getattr(event.command, "_env", None)
-
-
-def build_pythons(environment: Any) -> list[tuple[Path, Path]]:
-    """The Pythons that isolated builds start from, each with its prefix.
-
-    :param environment: the project's; none if it is still to be made, by Poetry's own.
-
-    Distributions are built with the project's (``Chef``, ``build_environment``), their
-    metadata with Poetry's own (``isolated_builder`` as ``get_pep517_metadata`` of
-    ``poetry.inspection.info`` calls it).
-    """
-    own = (Path(sys.executable), Path(sys.prefix))
-    if environment is None:
-        return [own]
-    return [(Path(environment.python), Path(environment.path)), own]
-
-
-OWN_ENVIRONMENTS = Internals("what the user's own environments are made in")
-
-ISOLATED_ENVIRONMENTS = Internals("isolated environments that are refused")
-
-
-def own_environments_made_in(
-    surroundings: Callable[[], AbstractContextManager[None]],
-) -> AbstractContextManager[None]:
-    """Have Poetry make the user's own environments inside of ``surroundings()``.
-
-    They all come from ``EnvManager.create_venv``, isolated ones from
-    ``ephemeral_environment``, which calls ``EnvManager.build_venv``.
-    """
-    return OWN_ENVIRONMENTS.applied(surroundings)
-
-
-@OWN_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.create_venv")
-def _create_in_surroundings(
-    surroundings: Callable[[], AbstractContextManager[None]],
-    original: Callable[..., Any],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    with surroundings():
-        return original(*args, **kwargs)
-
-
-class _Refusal:
-    """The context of ``ISOLATED_ENVIRONMENTS``."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-        self.is_lifted = False
-
-
-def isolated_environments_refused(error: Exception) -> AbstractContextManager[None]:
-    """Have every isolated build end in this error; the user's own are made as ever."""
-    return ISOLATED_ENVIRONMENTS.applied(_Refusal(error))
-
-
-@ISOLATED_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.create_venv")
-def _create_own(
-    refusal: _Refusal, original: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    refusal.is_lifted = True
-    try:
-        return original(*args, **kwargs)
-    finally:
-        refusal.is_lifted = False
-
-
-@ISOLATED_ENVIRONMENTS.around("poetry.utils.env", "EnvManager.build_venv")
-def _refuse(
-    refusal: _Refusal, original: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    if refusal.is_lifted:
-        return original(*args, **kwargs)
-    raise refusal.error
-
-
-CHECK = Internals("the check")
-
-SYNC = Internals("safe-install --sync")
-
-
-@CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")
-@CHECK.uses("poetry.utils.env", "Env.is_venv", "Env.paths")
-def stand_in_environment() -> Any:
-    """For an install whose environment is still to be made: Poetry's own Python."""
-    from poetry.utils.env import NullEnv
-
-    return NullEnv()
-
-
-@CHECK.uses("poetry.utils.env", "NullEnv")
-def environment_to_be_used(poetry: Poetry) -> Any:
-    """The environment an install would use; ``None`` if it would have to make one.
-
-    :raises Exception: Poetry's own errors, if it cannot use any.
-    """
-    from cleo.io.buffered_io import BufferedIO
-    from poetry.utils.env import EnvManager
-
-    if EnvManager(poetry).in_project_venv.is_file():
-        return None  # EnvManager.create_venv would remove the file
-    return environment_without_creating(poetry, BufferedIO())

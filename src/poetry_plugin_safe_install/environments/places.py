@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 from poetry_plugin_safe_install.store import DIRECTORY
 from poetry_plugin_safe_install.store import NAME
@@ -55,6 +56,13 @@ def place_aside(environment: Path) -> Path:
     """The directory that an environment is moved into before it is removed."""
     store = environment.parent / DIRECTORY / NAME
     return store / "removed" if store.is_dir() else environment.parent / JOURNALS
+
+
+def may_need_repair(environment: Any) -> bool:
+    """Whether ``changes.repair`` may find something to do."""
+    prefix = environment.path
+    is_venv = environment.is_venv()
+    return not is_venv or may_have_journals(prefix) or place_aside(prefix).is_dir()
 
 
 UNFINISHED_MARK = ".poetry-safe-install-unfinished"

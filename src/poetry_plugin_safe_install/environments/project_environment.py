@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install import needs
-from poetry_plugin_safe_install.compat.environments import create_environment
 from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
-from poetry_plugin_safe_install.compat.environments import register_loggers
-from poetry_plugin_safe_install.compat.environments import watch_environments
 from poetry_plugin_safe_install.environments.places import JOURNALS
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.environments.places import may_have_journals
+from poetry_plugin_safe_install.environments.places import may_need_repair
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import OwnEnvironmentError
 from poetry_plugin_safe_install.locks.lock import Lock
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.io.io import IO
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.locks.lock import HeldLock
@@ -81,6 +80,14 @@ def _set_aside(environment: Path) -> Path:
     return set_aside(environment)
 
 
+def repair(environment: Any, lock: Lock, io: IO) -> None:
+    """Finish what a command that died has begun to change; the lock is held."""
+    if may_need_repair(environment):
+        from poetry_plugin_safe_install.environments import changes
+
+        changes.repair(environment, lock, io.write_error_line)
+
+
 class ProjectEnvironment:
     """The environment that one command works on."""
 
@@ -119,6 +126,12 @@ class ProjectEnvironment:
 
         The caller holds the project exclusively.
         """
+        from poetry_plugin_safe_install.compat.environment_making import (
+            create_environment,
+        )
+        from poetry_plugin_safe_install.compat.environment_making import (
+            register_loggers,
+        )
         from poetry_plugin_safe_install.environments import unfinished
 
         keep = unfinished.is_to_be_kept
@@ -177,6 +190,10 @@ class ProjectEnvironment:
 
             protect_seeds(command)
             return self.creating(path)
+
+        from poetry_plugin_safe_install.compat.environment_making import (
+            watch_environments,
+        )
 
         watch_environments(command, creating, self.removing, _set_aside)
         if command.words[0].split()[0] == "env":

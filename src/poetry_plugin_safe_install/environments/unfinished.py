@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.environments import configuration_watched
+from poetry_plugin_safe_install.compat.environment_making import configuration_watched
 from poetry_plugin_safe_install.environments.places import UNFINISHED_MARK as MARK
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.store import FILE_MODE

@@ -13,7 +13,6 @@ import json
 import os
 
 from contextlib import suppress
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.store import FILE_MODE
@@ -21,6 +20,7 @@ from poetry_plugin_safe_install.store import FILE_MODE
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import ClassVar
 
 UNSUPPORTED = frozenset(
     {
@@ -75,9 +75,20 @@ mount.lustre(8); nfs: nfs(5).
 RECORD = "backend.json"
 
 
-class Backend(Enum):
-    NATIVE = "native"
-    SOFT = "soft"
+class Backend:
+    """A kind of lock. No ``Enum``: every command would pay for making it."""
+
+    NATIVE: ClassVar[Backend]
+    SOFT: ClassVar[Backend]
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Backend.{self.value.upper()}"
+
+
+Backend.NATIVE, Backend.SOFT = Backend("native"), Backend("soft")
 
 
 class Choice:
@@ -100,7 +111,8 @@ def decide(
     :param error: what ``flock`` answered there, 0 if it did not fail.
     """
     if setting != "auto":
-        return Choice(Backend(setting), "set by the user")
+        backend = Backend.SOFT if setting == "soft" else Backend.NATIVE
+        return Choice(backend, "set by the user")
     if recorded == Backend.SOFT.value:
         return Choice(Backend.SOFT, "recorded in the project")
     if error in UNSUPPORTED:

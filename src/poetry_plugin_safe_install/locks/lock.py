@@ -15,7 +15,6 @@ import os
 import time
 
 from contextlib import suppress
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.errors import LockTimeoutError
@@ -36,6 +35,7 @@ from poetry_plugin_safe_install.locks.holders import write_record
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import ClassVar
     from typing import Protocol
 
     from poetry_plugin_safe_install.locks.deadline import WaitReport
@@ -55,9 +55,20 @@ POLL_INTERVAL = 0.01
 """Seconds between two tries. A try costs two system calls."""
 
 
-class Mode(Enum):
-    EXCLUSIVE = "exclusive"
-    SHARED = "shared"
+class Mode:
+    """How a lock is held. No ``Enum``: every command would pay for making it."""
+
+    EXCLUSIVE: ClassVar[Mode]
+    SHARED: ClassVar[Mode]
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Mode.{self.value.upper()}"
+
+
+Mode.EXCLUSIVE, Mode.SHARED = Mode("exclusive"), Mode("shared")
 
 
 class Lock:

@@ -35,7 +35,7 @@ if sys.argv[3]:
     socket.gethostname = lambda: sys.argv[3]
 lock = Lock(Path(sys.argv[1]), "the thing")
 try:
-    held, _ = acquire(lock, Mode[sys.argv[2]], "child", timeout=0)
+    held, _ = acquire(lock, getattr(Mode, sys.argv[2]), "child", timeout=0)
 except LockTimeoutError:
     print("busy", flush=True)
     sys.exit()
@@ -53,7 +53,7 @@ class Child:
         self, path: Path, mode: Mode, environ: dict[str, str], host: str = ""
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(path), mode.name, host],
+            [sys.executable, "-c", CHILD, str(path), mode.value.upper(), host],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
