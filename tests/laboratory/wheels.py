@@ -46,6 +46,9 @@ class Distribution:
 
         :param metadata_first: before all other files, and not after them.
         """
+        return _only_content(self._pack(directory, metadata_first))
+
+    def _pack(self, directory: Path, metadata_first: bool) -> Path:
         info = f"{self._stem}.dist-info"
         contents = dict(self.files)
         contents[f"{info}/METADATA"] = self.metadata
@@ -69,11 +72,11 @@ class Distribution:
             for name, text in contents.items():
                 # The same bytes each time: Poetry's cache knows them by their address.
                 archive.writestr(zipfile.ZipInfo(name), text)
-        return _only_content(path)
+        return path
 
     def unpack(self, directory: Path) -> None:
         """Install it into a directory, as far as that goes without an installer."""
-        with zipfile.ZipFile(self.wheel(directory / "wheels")) as archive:
+        with zipfile.ZipFile(self._pack(directory / "wheels", False)) as archive:
             archive.extractall(directory)
 
     def sdist(self, directory: Path) -> Path:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from cleo.io.buffered_io import BufferedIO
 from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
+from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.session import Session
 io = BufferedIO()
@@ -31,7 +32,7 @@ def during_backend(lock, report):
         yield
     finally:
         held.release()
-builds = SharedBuilds("poetry test", io, session, during_backend)
+builds = SharedBuilds("poetry test", io, session, during_backend, UvLock(session, io))
 inside, order = threading.Event(), []
 def second():
     inside.wait()
@@ -57,10 +58,11 @@ import sys, threading
 from pathlib import Path
 from cleo.io.buffered_io import BufferedIO
 from poetry_plugin_safe_install.builds.shared_trees import SharedBuilds
+from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from poetry_plugin_safe_install.locks.session import Session
 io = BufferedIO()
 session = Session(io, "poetry test", 60.0, lambda *waited: None)
-builds = SharedBuilds("poetry test", io, session, None)
+builds = SharedBuilds("poetry test", io, session, None, UvLock(session, io))
 inside, told, order = threading.Event(), threading.Event(), []
 write = io.write_error_line
 def tell(text, *args, **kwargs):
