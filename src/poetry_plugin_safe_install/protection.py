@@ -92,10 +92,6 @@ def protect(
         from poetry_plugin_safe_install.failed_command import FailedCommand
 
         return FailedCommand(command, failure)
-    if row.need is Need.PLUGINS and not command.has_other_plugins:
-        from poetry_plugin_safe_install.plugins_only import PluginsOnly
-
-        return PluginsOnly(command, settings, store)
     return ProtectedCommand(command, row, settings, store)
 
 
@@ -344,8 +340,9 @@ class ProtectedCommand(Protection):
         self._command.prepare_for_work()
         if self._row.writes:
             self.files.command_runs(rewritten=self._facts.rewritten)
-        self._work.prepare_builds(event)
-        self._work.share_builds(self._row, self._plan)
+        if self._row.builds:
+            self._work.prepare_builds(event)
+            self._work.share_builds(self._row, self._plan)
         if self._has_environment_alone:
             self._work.protect_changes(event)
         if self._row.changes:
