@@ -87,7 +87,7 @@ class PluginsOnly(Protection):
         made.watch(command)
         with ExitStack() as stack:
             try:
-                (lock,) = files.locks(others=False)
+                lock = files.own_lock
                 stack.enter_context(session.beside_plan(lock, Mode.EXCLUSIVE))
             except (OSError, LockUnavailableError):
                 pass  # told by the commands that need it more

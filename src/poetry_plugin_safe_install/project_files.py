@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install.compat.command_line import parse_toml
+from poetry_plugin_safe_install.locks.session import first_project_lock
 from poetry_plugin_safe_install.locks.session import project_lock
 from poetry_plugin_safe_install.store import find_store
 from poetry_plugin_safe_install.store import make_store
@@ -54,13 +55,20 @@ class ProjectFiles:
         """
         root = self._pyproject.parent
         self._locked = with_path_dependencies(self._pyproject) if others else [root]
-        found = [
-            project_lock(self._store_of(directory), directory, self._backend)
-            for directory in self._locked
-        ]
-        for lock in found:
-            lock.alike = alike
+        found = []
+        for directory in self._locked:
+            store = self._store_of(directory)
+            for lock_of in (project_lock, first_project_lock):
+                if lock := lock_of(store, directory, self._backend):
+                    lock.alike = alike
+                    found.append(lock)
         return found
+
+    @property
+    def own_lock(self) -> Lock:
+        """The lock of the command's own project."""
+        root = self._pyproject.parent
+        return project_lock(self._store_of(root), root, self._backend)
 
     def _store_of(self, directory: Path) -> Store:
         if directory != self._pyproject.parent:

@@ -179,7 +179,7 @@ class ProtectedCommand(Protection):
         from poetry_plugin_safe_install.pairs import Pair
 
         self._session.release(PROJECT)
-        (lock,) = self._files.locks(others=False)
+        lock = self._files.own_lock
         Pair(self._pyproject, self._store, self._command.io).put_back_alone(
             self._session, lock
         )
@@ -189,7 +189,7 @@ class ProtectedCommand(Protection):
     def _lock_as_far_as_known(self) -> None:
         """Lock the project as far as is known now; look again after every wait."""
         if self._store.staging.exists() and self._row.need in needs.SWEEPERS:
-            self._plugins.sweep(self._session, *self._files.locks(others=False))
+            self._plugins.sweep(self._session, self._files.own_lock)
         scope = self._settings.lock_scope
         while True:
             requires = self._requires_plugins

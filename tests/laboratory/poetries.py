@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from tests.laboratory import CACHE
 from tests.laboratory import ROOT
+from tests.laboratory import VERSION
 from tests.laboratory.environments import venv_of
 from tests.laboratory.index import wheel_metadata
 from tests.laboratory.pythons import pythons
@@ -47,7 +48,7 @@ STAND_INS = CACHE / "stand-ins"
 DOWNLOADED = WHEELS / "downloaded"
 """Empty files, named after what was asked for."""
 STAMP = "made"
-"""A file in a home that is complete: where it was made."""
+"""A file in a home that is complete: where it was made, and with which plugin."""
 
 
 @dataclass(frozen=True)
@@ -207,14 +208,20 @@ def _made(version: str, minor: str, kind: str) -> PoetryHome:
             how = ("-e", ROOT) if kind == "protected" else (ROOT,)
             _uv("pip", "install", "--python", home.python, "--no-deps", *how)
         _compile(home)
-        stamp.write_text(str(home.path), encoding="utf-8")
+        stamp.write_text(_stamped(home), encoding="utf-8")
     return home
 
 
 def _is_here(home: PoetryHome) -> bool:
     """Whether it was made, and for this place: its scripts and links name it."""
     stamp = home.path / STAMP
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == str(home.path)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == _stamped(home)
+
+
+def _stamped(home: PoetryHome) -> str:
+    """An editable plugin tells the version that it had when it was installed."""
+    of = f" {VERSION}" if home.path.name.endswith("-protected") else ""
+    return f"{home.path}{of}"
 
 
 def _compile(home: PoetryHome) -> None:

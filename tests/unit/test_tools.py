@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from tests.laboratory import ROOT
+from tests.laboratory import VERSION
 
 
 LOCKED = dict(
@@ -20,6 +22,10 @@ LOCKED = dict(
     )
 )
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def hooks() -> dict[str, Any]:
@@ -60,3 +66,24 @@ def test_actions_are_pinned(workflow: Any) -> None:
     assert used
     for action in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v[\d.]+", action), action
+
+
+def test_version_stands_in_one_place() -> None:
+    """pyproject.toml; the change log says what is in it, measurements of what they are."""
+    released = re.findall(
+        r"^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$", read("CHANGELOG.md"), re.M
+    )
+    assert released[0] == VERSION
+    listed = subprocess.run(
+        ["git", "ls-files", "src", "docs", "templates", ".github", "README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    found = re.compile(rf"(?<![\w.]){re.escape(VERSION)}(?![\w.])")
+    if not listed:
+        pytest.skip("needs a clone of this repository, and git")
+    for name in listed:
+        text = read(name)
+        if "wrote this" not in text:
+            assert not found.search(text), name

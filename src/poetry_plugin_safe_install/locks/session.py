@@ -43,6 +43,18 @@ def project_lock(store: Store, project: Path, backend: str) -> Lock:
     return Lock(store.project_lock, guards, store.locks, backend, store.records)
 
 
+def first_project_lock(store: Store, project: Path, backend: str) -> Lock | None:
+    """The lock of plugin 0.1.0, if it has worked here and had it in another place.
+
+    Where hatchling would pack ``.poetry``, or it is no directory, that version had its
+    lock in Poetry's cache directory. It may still be in use on another Poetry.
+    """
+    path = store.path / store.project_lock.name
+    if path == store.project_lock or not path.exists():
+        return None
+    return Lock(path, f"the project {project}", store.path, backend)
+
+
 class Session:
     """The locks of one command, by the name of the resource that they guard."""
 
