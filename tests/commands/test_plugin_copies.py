@@ -18,6 +18,8 @@ import pytest
 from tests.laboratory.killing import killed
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
+from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.wheels import Distribution
 
@@ -144,6 +146,23 @@ def _clones(directory: Path) -> bool:
         except OSError:
             return False
         return True
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
+def test_every_poetry(
+    version: str,
+    clone: Callable[..., Project],
+    install: Callable[..., Result],
+    index: LocalIndex,
+) -> None:
+    home = poetry_home(version)
+    assert made(install(clone("first"), home=home))
+    asked = [*index.requests]
+    assert [path for path in asked if "copied" not in path] == []
+
+    assert not made(install(clone("second"), home=home))
+    assert index.requests == asked
 
 
 @pytest.mark.parametrize("what", ["sources", "requirement", "Poetry", "setting"])
