@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import itertools
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 import pytest
 
@@ -388,8 +388,7 @@ def commands_plans(*, path_dependency: bool) -> set[tuple[Step, ...]]:
     }
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     at: tuple[int, ...]
     """How far each command has come."""
     dead: tuple[bool, ...]
@@ -417,6 +416,7 @@ def held_by(steps: tuple[Step, ...]) -> list[dict[str, Mode]]:
 def successors(
     state: State, programs: tuple[tuple[Step, ...], ...], holds: list[dict[str, Mode]]
 ) -> list[State]:
+    """What comes next: a release first, since it is in nobody's way."""
     found = []
     for index, steps in enumerate(programs):
         if state.dead[index] or state.at[index] == len(steps):
@@ -429,6 +429,8 @@ def successors(
         if mode is None or free:
             at = tuple(a + (i == index) for i, a in enumerate(state.at))
             found.append(State(at, state.dead))
+        if mode is None:
+            return found[-1:]
     return found
 
 
