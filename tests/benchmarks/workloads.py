@@ -139,7 +139,7 @@ class Workshop:
         minors = [minors[number % len(minors)] for number in range(4)]
 
         def prepare(way: Way) -> list[Job]:
-            project = self._fresh(f"b-{way.value}", way, minors)
+            project = self._fresh(f"b-{way.name.lower()}", way, minors)
             venvs = [self._venv(f"b-{n}", minor) for n, minor in enumerate(minors)]
             return [
                 [
@@ -174,7 +174,6 @@ class Workshop:
 
     def _fresh(self, name: str, way: Way, minors: list[str]) -> Project:
         """A fresh clone, with the sets of its plugins known to this machine or not."""
-        name = name.replace(" ", "-").replace(",", "")
         project = self._tagged(name, required=True)
         copies = Path(project.environ["POETRY_CACHE_DIR"], "safe-install/plugin-copies")
         if way is not Way.KNOWN:
@@ -191,8 +190,9 @@ class Workshop:
 
     def fresh_clone(self) -> Iterator[Workload]:
         def prepare(way: Way) -> list[Job]:
-            project = self._fresh(f"k-{way.value}", way, [DEFAULT_PYTHON])
-            venv = self._venv(f"k-{way.value}")
+            name = f"k-{way.name.lower()}"
+            project = self._fresh(name, way, [DEFAULT_PYTHON])
+            venv = self._venv(name)
             return [[Command(project, ("install",), venv)]]
 
         reach = Reach("known ≤ 0.40", ((Way.KNOWN, Way.UNPROTECTED, 0.40),))

@@ -49,7 +49,8 @@ def installed_first(
         for package in installed
         if not package.is_direct_origin()  # these are never looked for in a pool
     }
-    known = _Installed(path)
+    versions = {name: str(package.version) for name, package in pinned.items()}
+    known = _Installed(path, versions)
 
     class Pool(type(pool)):  # type: ignore[misc]
         def find_packages(self, dependency: Dependency) -> list[Package]:
@@ -77,8 +78,12 @@ def installed_first(
 class _Installed:
     """The metadata of what is installed."""
 
-    def __init__(self, path: list[str]) -> None:
+    def __init__(self, path: list[str], pinned: dict[NormalizedName, str]) -> None:
+        """
+        :param pinned: versions of what can be had in no other.
+        """
         self._path = path
+        self._pinned = pinned
 
     @cached_property
     def _texts(self) -> dict[NormalizedName, str]:
@@ -97,6 +102,7 @@ class _Installed:
         """As an index that has this metadata would tell of it.
 
         What it requires on other systems only is left out: a plugin set is for this one.
+        So is what it requires of pinned packages, where these are as it wants them.
         """
         from packaging.metadata import parse_email
         from poetry.inspection.info import PackageInfo
@@ -106,15 +112,21 @@ class _Installed:
             return None
         metadata, _ = parse_email(text)
         metadata["requires_dist"] = [
-            *filter(_may_apply_here, metadata.get("requires_dist", []))
+            *filter(self._may_decide, metadata.get("requires_dist", []))
         ]
         package = PackageInfo.from_metadata(metadata).to_package()
         return package if package.version == pin.version else None
 
-
-def _may_apply_here(text: str) -> bool:
-    try:
-        marker = Requirement(text).marker
-    except InvalidRequirement:
-        return True  # Poetry says what it thinks of that
-    return marker is None or "extra" in str(marker) or marker.evaluate()
+    def _may_decide(self, text: str) -> bool:
+        """Whether a requirement can make a difference to what is chosen."""
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return True  # Poetry says what it thinks of that
+        marker = requirement.marker
+        if marker and "extra" not in str(marker) and not marker.evaluate():
+            return False
+        version = self._pinned.get(canonicalize_name(requirement.name))
+        if version is None or requirement.extras or requirement.url:
+            return True
+        return not requirement.specifier.contains(version, prereleases=True)
