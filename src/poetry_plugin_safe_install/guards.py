@@ -60,5 +60,6 @@ class Guards:
                 self._settings.on_self_change,
                 self._command.arguments,
                 self._summary,
+                self._command.place,
             )
             target.guard(self._command, self._own_packages)

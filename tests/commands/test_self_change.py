@@ -284,7 +284,7 @@ def test_what_breaks_poetry_though_it_should_not_is_put_back(
 
 
 def test_unprotected(clone: Callable[..., PoetryHome], lying: Project) -> None:
-    """F6: exit status 0, and every later command dies.
+    """F6: exit status 0, and every later command of Poetry 2.2 to 2.4 dies.
 
     Not so of 2.5: it imports poetry.core first, which has a packaging of its own.
     """

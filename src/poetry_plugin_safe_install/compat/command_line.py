@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 COMMAND_LINE = Internals("the command line")
 
+PLACE = ("--directory", "-C", "--project", "-P")
+"""Options that say where the project is; they may come before the command."""
+
 
 @COMMAND_LINE.uses("poetry.console.application", "Application._io")
 @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager._plugins")
@@ -123,7 +126,7 @@ class StartingCommand:
         words: list[str] = []
         tokens = iter(self._tokens)
         for token in tokens:
-            if token in ("--directory", "-C", "--project", "-P"):
+            if token in PLACE:
                 next(tokens, None)
             elif token == "--":
                 words += tokens
@@ -143,6 +146,18 @@ class StartingCommand:
         tokens = self._tokens
         first = self.words[0]
         return tokens[tokens.index(first) :] if first in tokens else tokens
+
+    @property
+    def place(self) -> list[str]:
+        """The options before the command that say where the project is."""
+        place: list[str] = []
+        tokens = iter(self._tokens[: len(self._tokens) - len(self.arguments)])
+        for token in tokens:
+            if token in PLACE:
+                place += [token, next(tokens, "")]
+            elif token.partition("=")[0] in PLACE:
+                place.append(token)
+        return place
 
     def option(self, name: str) -> str | None:
         """The value of an option that Poetry has not parsed yet; the last one counts."""

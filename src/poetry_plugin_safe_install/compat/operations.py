@@ -83,6 +83,10 @@ class TargetEnvironment:
         return Path(self._command.env.path)
 
     @property
+    def project(self) -> Path:
+        return self._command.poetry.pyproject_path.parent
+
+    @property
     def is_virtual(self) -> bool:
         return (self.path / "pyvenv.cfg").exists()
 

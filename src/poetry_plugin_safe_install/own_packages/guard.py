@@ -33,6 +33,7 @@ from poetry_plugin_safe_install.own_packages.judge import judge_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Sequence
     from importlib.metadata import Distribution
 
     from poetry.installation.operations.operation import Operation
@@ -55,15 +56,18 @@ class OwnPackagesGuard:
         mode: str,
         arguments: list[str],
         summary: Summary,
+        place: Sequence[str] = (),
     ) -> None:
         """
         :param mode: the setting ``on-self-change``.
         :param arguments: the command's, as the user has given them.
+        :param place: the options before it that say where the project is.
         """
         self.io = target.io
         self._target = target
         self._mode = mode
         self._arguments = arguments
+        self._place = [*place]
         self._summary = summary
         self._left: list[Verdict] = []
         self._snapshot: OwnFilesSnapshot | None = None
@@ -303,19 +307,36 @@ class OwnPackagesGuard:
         """Those that have been tried and are not refused."""
         ways = []
         removals = [one for one in operations if one.job_type == "uninstall"]
-        command, arguments = self._arguments[:1], self._arguments
+        command, arguments, place = self._arguments[:1], self._arguments, self._place
+        installs = command in (["install"], ["sync"], ["safe-install"])
         if not _stops(self.verdicts(operations, "pin")):
-            pinned = refusal.pinned(arguments)
+            pinned = refusal.pinned(arguments, place)
             ways.append(("Leave these packages as they are", [pinned]))
+        if installs and (names := self._relockable(stopped)):
+            lines = refusal.relocked(names, arguments, place)
+            ways.append(("Lock versions that Poetry accepts", lines))
         if removals and command == ["remove"]:
-            line = refusal.only_in_the_lock_file(arguments)
+            line = refusal.only_in_the_lock_file(arguments, place)
             ways.append(("Remove it from the project only", [line]))
-        elif removals and command in (["install"], ["sync"], ["safe-install"]):
+        elif removals and installs:
             others = [one for one in operations if one not in removals]
             if not _stops(self.verdicts(others)):
-                line = refusal.without_removals(arguments)
+                line = refusal.without_removals(arguments, place)
                 ways.append(("Remove nothing", [line]))
         return ways
+
+    def _relockable(self, stopped: list[Verdict]) -> list[str]:
+        """The packages whose versions alone are wrong, if others can be locked."""
+        from poetry_plugin_safe_install.own_packages.relocking import is_accepted
+
+        if any(verdict.locked in (None, verdict.installed) for verdict in stopped):
+            return []
+        names = sorted(verdict.package for verdict in stopped)
+        target = self._target
+        environment = target.path if target.is_virtual else None
+        if not is_accepted(target.project, names, self._arguments, environment):
+            return []
+        return names
 
 
 def _stops(verdicts: list[Verdict]) -> bool:

@@ -63,7 +63,7 @@ class Proof:
     def _failure_of_commands(self) -> str:
         options = ("--no-ansi", "--no-interaction")
         started = {
-            command: self._started(*_this_poetry(), *options, command)
+            command: self._started(*this_poetry(), *options, command)
             for command in COMMANDS
         }
         failures = [_failure(command, child) for command, child in started.items()]
@@ -109,7 +109,7 @@ def _failure(command: str, child: subprocess.Popen[str]) -> str:
     return f"`poetry {command}` ends with exit status {child.returncode}:\n{text}"
 
 
-def _this_poetry() -> list[str]:
+def this_poetry() -> list[str]:
     """How this process was started, up to its arguments.
 
     ``sys.orig_argv`` has ``-m poetry`` or the script, and options of Python before that.

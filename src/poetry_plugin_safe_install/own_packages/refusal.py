@@ -97,32 +97,37 @@ ISOLATION = (
 )
 
 
-def pinned(arguments: list[str]) -> str:
+def pinned(arguments: list[str], place: list[str]) -> str:
     """The command that leaves Poetry's own packages as they are.
 
     :param arguments: the command's, as the user has given them.
+    :param place: the options before the command that say where the project is.
     """
     if arguments[:1] in (["install"], ["sync"], ["safe-install"]):
         sync = ["--sync"] if arguments[0] == "sync" else []
         rest = [*sync, *arguments[1:], "--on-self-change", "pin"]
-        return shlex.join(["poetry", "safe-install", *rest])
-    return f"{VARIABLE}=pin {shlex.join(['poetry', *arguments])}"
+        return _pasted(["safe-install", *rest], place)
+    return f"{VARIABLE}=pin {_pasted(arguments, place)}"
 
 
-def without_removals(arguments: list[str]) -> str:
+def without_removals(arguments: list[str], place: list[str]) -> str:
     """The command that removes nothing, for one that synchronizes."""
     name = "install" if arguments[0] == "sync" else arguments[0]
-    return shlex.join(["poetry", name, *(a for a in arguments[1:] if a != "--sync")])
+    return _pasted([name, *(a for a in arguments[1:] if a != "--sync")], place)
 
 
-def only_in_the_lock_file(arguments: list[str]) -> str:
+def only_in_the_lock_file(arguments: list[str], place: list[str]) -> str:
     """``remove`` that leaves the environment alone."""
-    return shlex.join(["poetry", arguments[0], "--lock", *arguments[1:]])
+    return _pasted([arguments[0], "--lock", *arguments[1:]], place)
 
 
-def relocked(names: list[str], arguments: list[str]) -> list[str]:
+def relocked(names: list[str], arguments: list[str], place: list[str]) -> list[str]:
     """The commands that have the lock file hold what Poetry accepts."""
     return [
-        shlex.join(["poetry", "update", "--lock", *names]),
-        shlex.join(["poetry", *arguments]),
+        _pasted(["update", "--lock", *names], place),
+        _pasted(arguments, place),
     ]
+
+
+def _pasted(arguments: list[str], place: list[str]) -> str:
+    return shlex.join(["poetry", *place, *arguments])

@@ -1,0 +1,179 @@
+"""Every way out of a refusal works when it is pasted."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import WHEELS
+from tests.laboratory.poetries import download
+from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import Project
+from tests.laboratory.wheels import Distribution
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.laboratory.poetries import PoetryHome
+
+PATIENT = """\
+import poetry_plugin_safe_install.own_packages.relocking as r; r.LIMIT = 120.0
+"""
+"""A line of a .pth file: these tests also run where everything takes longer."""
+
+ISOLATE = "Keep Poetry in an environment of its own"
+PIN = "Leave these packages as they are"
+RELOCK = "Lock versions that Poetry accepts"
+KEEP = "Remove nothing"
+REMOVE = "Remove it from the project only"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wheels() -> None:
+    if not list(WHEELS.glob("packaging-23.2-*")):
+        download(poetry_home(protected=False).python, "packaging==23.2")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Callable[[str], PoetryHome]:
+    """A Poetry that the test may damage, and that takes its time over advice."""
+
+    def new(name: str) -> PoetryHome:
+        home = poetry_home(NEWEST).clone(tmp_path / name)
+        (home.site_packages / "zzz-patient.pth").write_text(PATIENT)
+        return home
+
+    return new
+
+
+@pytest.fixture
+def locked(
+    new_project: Callable[..., Project], own_folder: Path
+) -> Callable[..., Project]:
+    """A project whose lock file holds another version than the best it accepts."""
+    Distribution("harmless", "1.0", {"harmless.py": ""}).wheel(own_folder)
+
+    def new(accepted: str, wanted: str = "packaging==23.2") -> Project:
+        project = new_project(dependencies=(wanted, "harmless"))
+        python = f">={DEFAULT_PYTHON},<4.0"
+        text = project.pyproject.read_text().replace(">=3.10", python)
+        for dependency in (wanted, accepted):
+            text = text.replace(f'"{wanted}"', f'"{dependency}"')
+            project.pyproject.write_text(text)
+            project.poetry(poetry_home(protected=False), "lock").succeeded()
+        return project
+
+    return new
+
+
+def ways_out(said: str) -> dict[str, list[str]]:
+    """What each leads to, with the lines to paste."""
+    ways: dict[str, list[str]] = {}
+    for line in said.partition("Ways out:\n")[2].splitlines():
+        if what := re.match(r"  - (.*):$", line):
+            lines = ways[what[1]] = []
+        elif line.startswith("      "):
+            lines.append(line.strip())
+    return ways
+
+
+def paste(project: Project, home: PoetryHome, line: str) -> None:
+    environ = project.environment(home.path)
+    environ["PATH"] = f"{home.executable.parent}:{environ['PATH']}"
+    result = subprocess.run(
+        ["sh", "-c", line],
+        cwd=project.path,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr}"
+
+
+TOO_OLD = "packaging"
+"""All accept the newest."""
+CASES = {
+    "install": (TOO_OLD, ["install"], {PIN, RELOCK}),
+    "options": (TOO_OLD, ["install", "--only", "main", "-v"], {PIN, RELOCK}),
+    "user's own constraint": ("packaging<24", ["install"], set()),
+    "sync": (TOO_OLD, ["sync"], {PIN}),
+    "remove": (TOO_OLD, ["remove", "packaging"], {PIN, REMOVE}),
+    "update": ("packaging<24", ["update"], set()),
+    "add": (TOO_OLD, ["add", "packaging<24"], set()),
+}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "arguments", "expected"), CASES.values(), ids=CASES
+)
+def test_each_line_works_when_pasted(
+    accepted: str,
+    arguments: list[str],
+    expected: set[str],
+    clone: Callable[[str], PoetryHome],
+    locked: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    project = locked(accepted)
+    home = clone("home")
+
+    said = project.poetry(home, *arguments, venv=home.path)
+
+    said.failed("would damage the Poetry that runs it")
+    ways = ways_out(said.out)
+    assert set(ways) == {ISOLATE, *expected}, said.out
+    for number, what in enumerate(expected):
+        copy = Project(tmp_path / f"pasted-{number}", project.environ)
+        shutil.copytree(project.path, copy.path)
+        other = clone(f"home-{number}")
+        for line in ways[what]:
+            paste(copy, other, line)
+        copy.poetry(other, "check", venv=other.path).succeeded()
+    project.poetry(poetry_home(), *arguments, venv=new_venv("own")).succeeded()
+
+
+def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
+    clone: Callable[[str], PoetryHome],
+    locked: Callable[..., Project],
+    own_folder: Path,
+) -> None:
+    """The newest release is refused, too: the lines would lead in a circle."""
+    for version in ("0.5", "5.0"):
+        Distribution("tomlkit", version).wheel(own_folder)
+    project = locked("tomlkit", "tomlkit==0.5")
+    home = clone("home")
+
+    said = project.poetry(home, "install", venv=home.path)
+
+    said.failed("would damage the Poetry that runs it")
+    assert RELOCK not in ways_out(said.out)
+
+
+def test_the_lines_lead_to_the_project_from_elsewhere(
+    clone: Callable[[str], PoetryHome], locked: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = locked("packaging")
+    home = clone("home")
+    elsewhere = Project(tmp_path, project.environ)
+    place = str(project.path)
+
+    said = elsewhere.poetry(home, "-C", place, "install", venv=home.path)
+
+    lines = ways_out(said.out)[RELOCK]
+    assert lines == [
+        f"poetry --directory {place} update --lock packaging",
+        f"poetry --directory {place} install",
+    ]
+    for line in lines:
+        paste(elsewhere, home, line)
