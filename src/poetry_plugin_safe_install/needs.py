@@ -168,8 +168,8 @@ _TABLE: dict[tuple[str, ...], Row] = {
 SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD, Need.INSTALL)
 """Commands that remove what a killed command has left."""
 
-READ_ONLY_OPTIONS = frozenset({"check", "format", "show-config"})
-"""Options that make ``safe-install`` look instead of install."""
+READ_ONLY_OPTIONS = frozenset({"check", "format", "prune", "show-config", "status"})
+"""Options that make ``safe-install`` look, or tidy, instead of install."""
 
 CONFIG_WRITES = frozenset({"unset", "migrate"})
 """Options that make ``config`` write without a value."""

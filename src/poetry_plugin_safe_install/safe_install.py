@@ -45,13 +45,25 @@ _OWN_OPTIONS = (
     option(
         "format",
         None,
-        "How --check and --show-config tell it: text (default) or json.",
+        "How --check, --show-config and --status tell it: text (default) or json.",
         flag=False,
     ),
     option(
         "show-config",
         None,
         "Change nothing; show every setting and where it came from.",
+    ),
+    option(
+        "status",
+        None,
+        "Change nothing; show what is kept here, who holds what and who waits, and what"
+        " killed commands have left.",
+    ),
+    option(
+        "prune",
+        None,
+        "Remove what nobody uses and what killed commands have left; show it, and the"
+        " status then.",
     ),
 )
 
@@ -90,6 +102,11 @@ that is given counts. <comment>--lock-timeout</comment>, for example, is also
 
 <info>poetry safe-install --show-config</info>
 
+Plugin sets, their copies in the cache, locks and what is left of killed commands:
+
+<info>poetry safe-install --status</info>
+<info>poetry safe-install --prune</info>
+
 Settings given as options hold for this command alone; the others also for
 <info>poetry install</info>, <info>poetry run</info> and all that is protected.
 """
@@ -113,9 +130,11 @@ Settings given as options hold for this command alone; the others also for
             return self._check(self._known_context())
         if self.option("show-config"):
             return self._show_config(self._known_context())
+        if self.option("status") or self.option("prune"):
+            return self._status(self._known_context())
         if self.option("format") is not None:
             raise SafeInstallError(
-                "The option --format is for --check and --show-config only."
+                "The option --format is for --check, --show-config and --status only."
             )
         if self.option("sync") and SYNC.missing():
             raise SafeInstallError(
@@ -133,10 +152,6 @@ Settings given as options hold for this command alone; the others also for
         return self.context
 
     def _check(self, context: CheckContext) -> int:
-        import platform
-
-        from importlib.metadata import version
-
         from poetry_plugin_safe_install.check.collect import collect
         from poetry_plugin_safe_install.check.report import as_json
         from poetry_plugin_safe_install.check.report import write_table
@@ -144,25 +159,35 @@ Settings given as options hold for this command alone; the others also for
         from poetry_plugin_safe_install.check.topics import is_refused
 
         form = self._format
-        missing = CHECK.missing()
-        if missing:
-            raise SafeInstallError(
-                f"This Poetry cannot be looked at: {', '.join(missing)} not found."
-                f" Look for a newer {DISTRIBUTION}."
-            )
+        _require_known_poetry()
         assert self.application is not None
         found = findings(collect(context, self))
-        about = {
-            "plugin": version(DISTRIBUTION),
-            "poetry": poetry_version(),
-            "python": platform.python_version(),
-            "project": str(context.pyproject.parent),
-        }
+        about = _about(context)
         if form == "json":
             self._write_json(as_json(about, found))
         else:
             write_table(self.io, about, found)
         return 1 if is_refused(found) else 0
+
+    def _status(self, context: CheckContext) -> int:
+        from poetry_plugin_safe_install.check.collect import environment_of_install
+        from poetry_plugin_safe_install.status.look import look
+        from poetry_plugin_safe_install.status.prune import prune
+        from poetry_plugin_safe_install.status.report import as_json
+        from poetry_plugin_safe_install.status.report import write_status
+
+        form = self._format
+        _require_known_poetry()
+        environment = environment_of_install(self)
+        status, removed = look(context, environment), None
+        if self.option("prune"):
+            removed = prune(context, status)
+            status = look(context, environment)
+        if form == "json":
+            self._write_json(as_json(_about(context), status, removed))
+        else:
+            write_status(self.io, _about(context), status, removed)
+        return 0
 
     def _show_config(self, context: CheckContext) -> int:
         import os
@@ -211,3 +236,27 @@ Settings given as options hold for this command alone; the others also for
             self.line("\n<warning>Not protected: the protection is off.</warning>")
         else:
             self.line(f"\n{Formatter.escape(self.summary.sentence)}")
+
+
+def _require_known_poetry() -> None:
+    """
+    :raises SafeInstallError: if it lacks what is asked of it.
+    """
+    if missing := CHECK.missing():
+        raise SafeInstallError(
+            f"This Poetry cannot be looked at: {', '.join(missing)} not found."
+            f" Look for a newer {DISTRIBUTION}."
+        )
+
+
+def _about(context: CheckContext) -> dict[str, str]:
+    import platform
+
+    from importlib.metadata import version
+
+    return {
+        "plugin": version(DISTRIBUTION),
+        "poetry": poetry_version(),
+        "python": platform.python_version(),
+        "project": str(context.pyproject.parent),
+    }

@@ -139,6 +139,14 @@ def _target(command: InstallCommand) -> Target:
         return Target(problem=_text(error))
 
 
+def environment_of_install(command: InstallCommand) -> Any:
+    """Poetry's own object for the environment; ``None`` if there is none yet."""
+    try:
+        return environment_to_be_used(command.poetry)
+    except Exception:  # told by the commands that need it
+        return None
+
+
 def _text(error: Exception) -> str:
     text = error.text if isinstance(error, SafeInstallError) else str(error)
     return " ".join(text.split()) or type(error).__name__
@@ -248,6 +256,19 @@ def _plugin_sets(context: CheckContext) -> topics.PluginSetsFacts:
 
 
 def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
+    return topics.LocksFacts(
+        str(context.store.path),
+        context.store.why_elsewhere,
+        context.settings.lock_timeout,
+        tuple(_lock(lock) for lock in locks_of(context, target.environment)),
+    )
+
+
+def locks_of(context: CheckContext, environment: Any) -> list[Lock]:
+    """The project's lock, that of its environment, and that of its builds.
+
+    :param environment: Poetry's own object for it; ``None`` if there is none.
+    """
     from poetry_plugin_safe_install.builds.shared_trees import tree_lock
     from poetry_plugin_safe_install.environments.project_environment import (
         environment_lock,
@@ -256,27 +277,25 @@ def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
 
     project, backend = context.pyproject.parent, context.settings.lock_backend
     locks = [project_lock(context.store, project, backend)]
-    if target.environment is not None:
-        environment = target.environment
+    if environment is not None:
         inside = project in Path(environment.path).parents
         store = context.store if inside else None
         locks.append(environment_lock(environment, store, backend))
     build = tree_lock(context.store, context.pyproject.parent)
     if build.path.exists():
         locks.append(build)
-    return topics.LocksFacts(
-        str(context.store.path),
-        context.store.why_elsewhere,
-        context.settings.lock_timeout,
-        tuple(_lock(lock) for lock in locks),
-    )
+    return locks
 
 
 def _lock(lock: Lock) -> topics.LockFacts:
+    return topics.LockFacts(lock.guards, str(lock.path), holders_in(lock.records))
+
+
+def holders_in(records: Path) -> tuple[topics.HolderFacts, ...]:
     """Who holds a lock, as recorded: to try it would be to take it for a moment."""
     from poetry_plugin_safe_install.locks.holders import holders
 
-    found = tuple(
+    return tuple(
         topics.HolderFacts(
             holder.command,
             holder.pid,
@@ -286,9 +305,8 @@ def _lock(lock: Lock) -> topics.LockFacts:
             holder.mode,
             str(holder),
         )
-        for holder in holders(lock.records)
+        for holder in holders(records)
     )
-    return topics.LockFacts(lock.guards, str(lock.path), found)
 
 
 def _lock_backend(context: CheckContext) -> topics.LockBackendFacts:

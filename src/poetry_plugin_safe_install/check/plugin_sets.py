@@ -15,6 +15,12 @@ from poetry_plugin_safe_install.project_plugins.trees import DamagedError
 DAY = 24 * 3600
 
 
+def ago(days: int) -> str:
+    if not days:
+        return "today"
+    return f"{days} {'day' if days == 1 else 'days'} ago"
+
+
 @dataclass(frozen=True)
 class PluginSetFacts:
     interpreter: str
@@ -25,11 +31,8 @@ class PluginSetFacts:
 
     @property
     def shown(self) -> str:
-        used = "today"
-        if self.days_unused:
-            noun = "day" if self.days_unused == 1 else "days"
-            used = f"{self.days_unused} {noun} ago"
-        return f"{self.interpreter.partition('-poetry-')[0]} (used {used})"
+        interpreter = self.interpreter.partition("-poetry-")[0]
+        return f"{interpreter} (used {ago(self.days_unused)})"
 
 
 @dataclass(frozen=True)

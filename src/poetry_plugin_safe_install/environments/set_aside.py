@@ -46,12 +46,13 @@ def sweep(environment: Path) -> None:
     place = place_aside(environment)
     with suppress(OSError):
         for left in [*place.iterdir()]:
-            if _is_abandoned(left):
+            if is_abandoned(left):
                 shutil.rmtree(left, ignore_errors=True)
         place.rmdir()
 
 
-def _is_abandoned(left: Path) -> bool:
+def is_abandoned(left: Path) -> bool:
+    """Whether the command that was removing it has died."""
     pid = left.name.rpartition("-")[2]
     if pid.isdigit() and is_alive(int(pid)):
         return time.time() - left.stat().st_ctime > ABANDONED_AFTER

@@ -25,6 +25,7 @@ from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -136,8 +137,18 @@ def write_record(
 
 def holders(directory: Path) -> list[HolderRecord]:
     """Who holds the lock with these records, as far as is known; the oldest first."""
+    found = [record for _, record, lives in _known(directory) if lives]
+    return sorted(found, key=lambda record: record.since)
+
+
+def records_of_dead(directory: Path) -> list[Path]:
+    """Records of commands that died without removing them."""
+    return [path for path, _, lives in _known(directory) if not lives]
+
+
+def _known(directory: Path) -> Iterator[tuple[Path, HolderRecord, bool]]:
+    """Every record that can be read, and whether its command lives."""
     host = socket.gethostname()
-    found = []
     for path in _records(directory):
         with suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             about = json.loads(path.read_text(encoding="utf-8"))
@@ -146,9 +157,7 @@ def holders(directory: Path) -> list[HolderRecord]:
                 lives = is_locked(path) is not False
             else:
                 lives = record.host != host or is_alive(record.pid)
-            if lives:
-                found.append(record)
-    return sorted(found, key=lambda record: record.since)
+            yield path, record, lives
 
 
 def ancestor_among(records: list[HolderRecord]) -> int | None:

@@ -232,7 +232,7 @@ class PluginCopies:
         except OSError:  # there is none, it is being removed, or the project is full
             return False
         except DamagedError:
-            self._remove(path)
+            self.remove(path)
             return False
         copy.mark_used()
         return True
@@ -263,7 +263,7 @@ class PluginCopies:
                     source = check_file(plugin_set, file, thoroughly=False)
                     place.put(plugin_set / file.path, file, source)
                 if (self.root / key).exists():
-                    self._remove(self.root / key)
+                    self.remove(self.root / key)
                 os.replace(staged, self.root / key)
         except (OSError, ValueError, KeyError, DamagedError):
             return (self.root / key / MANIFEST).exists()
@@ -289,13 +289,14 @@ class PluginCopies:
                 if path.name not in ("locks", "staging"):
                     with suppress(OSError):
                         if now - (path / MANIFEST).stat().st_mtime > UNUSED_AFTER:
-                            self._remove(path)
+                            self.remove(path)
             for left in [*self._staging.iterdir()]:
                 with suppress(OSError):
                     if now - left.lstat().st_mtime > ABANDONED_AFTER:
                         shutil.rmtree(left, ignore_errors=True)
 
-    def _remove(self, path: Path) -> None:
+    def remove(self, path: Path) -> None:
+        """Remove a copy atomically; nothing is read from it while a command runs."""
         with suppress(OSError), staged_in(self._staging) as removed:
             os.replace(path, removed)
         with suppress(OSError):
