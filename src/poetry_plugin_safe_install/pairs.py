@@ -73,6 +73,9 @@ class Pair:
                     "<info>Put back</info>: poetry.lock (the command that changed it was"
                     " ended before it changed pyproject.toml)."
                 )
+                from poetry_plugin_safe_install.events import tell
+
+                tell("repaired", what=self._lock.name, place=str(self._lock.parent))
         self.end()
 
     def begin(self, private: Path) -> None:

@@ -121,14 +121,20 @@ class ProjectWrites:
         own = [content for read, content in self._read if read is document]
         expected = (own or last) + self._written
         if expected and _content(self._project / PYPROJECT) not in expected:
-            raise ProjectChangedError(PYPROJECT)
+            raise _changed(PYPROJECT)
 
     def _check_lock(self) -> None:
         if self._lock not in (..., identity(self._project / LOCK)):
-            raise ProjectChangedError(LOCK)
+            raise _changed(LOCK)
 
     def _is(self, path: Path, name: str) -> bool:
         return path.name == name and os.path.realpath(path.parent) == str(self._project)
+
+
+def _changed(name: str) -> ProjectChangedError:
+    from poetry_plugin_safe_install.events import refused
+
+    return refused(ProjectChangedError(name))
 
 
 def _content(path: Path) -> bytes | None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SECTION = "poetry-plugin-safe-install"
 ENVIRONMENT_PREFIX = "POETRY_SAFE_INSTALL_"
 
+EVENTS_VARIABLE = "POETRY_SAFE_INSTALL_EVENTS"
+"""No setting: it names a file of the one who started the command. See ``events``."""
+
 DEFAULT_LOCK_TIMEOUT = 900.0
 
 
@@ -252,7 +255,7 @@ def _refuse_unknown(section: Any, table: str) -> None:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A warning for each: a newer release may know it, which others here use."""
-    variables = [setting.variable for setting in SETTINGS]
+    variables = [*(setting.variable for setting in SETTINGS), EVENTS_VARIABLE]
     return [
         f"Unknown environment variable {name}{_hint(name, variables)}"
         for name in environ

@@ -30,6 +30,7 @@ from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.told import told
 from tests.laboratory.wheels import Distribution
 from tests.screens import Terminal
 from tests.screens import assert_screen
@@ -426,7 +427,15 @@ def test_pin_as_an_install_does_it(
     assert pinned.not_ok == {"isolation": "risk", "own-packages": "risk"}
     changes = pinned.findings["own-packages"]["facts"]["changes"]
     assert {change["action"] for change in changes} == {"keep"}
-    old.poetry(own_home, "safe-install", "--sync", *pin, venv=own_home.path).succeeded()
+    file = old.path / "events.jsonl"
+    environ = {"POETRY_SAFE_INSTALL_EVENTS": str(file)}
+    for arguments, event in (((), "refused"), (pin, "pinned")):
+        command = ("safe-install", "--sync", *arguments)
+        result = old.poetry(own_home, *command, venv=own_home.path, environ=environ)
+        assert (result.code == 0) == (event == "pinned")
+        names = {one["event"] for one in told(file)}
+        assert event in names
+        file.unlink()
 
 
 def test_own_packages_in_the_table(

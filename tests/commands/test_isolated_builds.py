@@ -23,6 +23,7 @@ from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.pythons import pythons
+from tests.laboratory.told import told
 from tests.laboratory.wheels import Distribution
 
 
@@ -189,8 +190,12 @@ SCENARIOS = {
 
 def check_install(scenario: str, home: PoetryHome, site: Site, venv: Path) -> None:
     mount, said = SCENARIOS[scenario]
-    result = site.poetry(home, mount, "install", "-v", venv=venv).succeeded()
-    assert f"isolated builds: {said}" in result.out
+    file = site.project.path / "events.jsonl"
+    environ = {"POETRY_SAFE_INSTALL_EVENTS": str(file)}
+    arguments = ("install", "-v")
+    result = site.poetry(home, mount, *arguments, venv=venv, environ=environ)
+    assert f"isolated builds: {said}" in result.succeeded().out
+    assert len(told(file, "temp-directory-moved")) == (said == MOVED)
     assert "Preparing build environment" in result.out
     assert site.left == []
     [report] = site.reports

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.pausing import Pause
+from tests.laboratory.told import told
 from tests.laboratory.wheels import Distribution
 
 
@@ -63,5 +64,9 @@ def test_run_warns_of_what_a_killed_install_has_left(
     assert f"leaf is not whole in the environment {venv}" in result.out
     assert f"pid {install.pid}" in result.out
     assert "`poetry install`" in result.out
-    assert "Repaired" in project.poetry(home, "install", venv=venv).succeeded().out
+    file = project.path / "events.jsonl"
+    environ = {"POETRY_SAFE_INSTALL_EVENTS": str(file)}
+    repaired = project.poetry(home, "install", venv=venv, environ=environ).succeeded()
+    assert "Repaired" in repaired.out
+    assert [one["what"] for one in told(file, "repaired")] == ["leaf"]
     assert "whole" not in project.poetry(home, "run", "true", venv=venv).out

@@ -368,6 +368,10 @@ def other_places(store: Path) -> list[Path]:
 def _apply(decision: Decision, stack: ExitStack) -> None:
     if decision.move_to:
         stack.enter_context(_moved_to(decision.move_to))
+        from poetry_plugin_safe_install.events import tell
+
+        path = str(decision.move_to)
+        tell("temp-directory-moved", path=path, text=decision.text)
     if decision.copy:
         stack.enter_context(_environment(COPY))
         stack.enter_context(

@@ -221,10 +221,14 @@ class ProjectEnvironment:
         :raises OwnEnvironmentError: if Poetry runs from this environment.
         """
         if _holds_this_poetry(environment):
-            raise OwnEnvironmentError(
-                f"This Poetry runs from the environment {environment}, which is not"
-                " removed. Use a Poetry that is installed elsewhere, as"
-                " https://python-poetry.org/docs/#installation has it."
+            from poetry_plugin_safe_install.events import refused
+
+            raise refused(
+                OwnEnvironmentError(
+                    f"This Poetry runs from the environment {environment}, which is not"
+                    " removed. Use a Poetry that is installed elsewhere, as"
+                    " https://python-poetry.org/docs/#installation has it."
+                )
             )
         with self._locked(environment) as release:
             if os.name == "nt":  # an open file cannot be removed

@@ -50,7 +50,10 @@ def repair(places: Places, say: Callable[[str], None]) -> None:
             say(f"<warning>Cannot repair {change.package}: {error}</warning>")
             continue
         if left:
+            from poetry_plugin_safe_install.events import tell
+
             say(f"<info>Repaired</info>: {change.package} ({describe(change)}).")
+            tell("repaired", what=change.package, place=change.site)
     journal.sweep(places.sites)
 
 

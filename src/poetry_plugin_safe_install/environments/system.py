@@ -33,7 +33,10 @@ def watch(
     if externally_managed != "allow" and marker.exists():
         message = managed_message(target.path, marker, environ)
         if externally_managed == "refuse":
-            raise ExternallyManagedError(f"Nothing was installed. {message}")
+            from poetry_plugin_safe_install.events import refused
+
+            message = f"Nothing was installed. {message}"
+            raise refused(ExternallyManagedError(message))
         target.io.write_error_line(f"<warning>{message}</warning>")
     return SystemEnvironment(target, environ)
 

@@ -45,6 +45,9 @@ class Deadline:
         self._waiter: Waiter | None = None
         self.waited = 0.0
         """Seconds; 0 until the lock was found to be taken."""
+        self.outcome = "interrupted"
+        """How the wait has ended, unless it is said otherwise."""
+        self._holder = ""
 
     def is_over(self) -> bool:
         """Call this after each try that failed.
@@ -53,6 +56,7 @@ class Deadline:
         """
         self.waited = time.monotonic() - self._start
         if self._timeout is not None and self.waited >= self._timeout:
+            self.outcome = "gave-up"
             return True
         if self.waited >= self._next_report:
             self._next_report += 1
@@ -61,10 +65,12 @@ class Deadline:
 
     def _tell(self) -> None:
         from poetry_plugin_safe_install.locks.mutual import Waiter
+        from poetry_plugin_safe_install.locks.waiting import in_short
 
         lock, blockers = self._attempt.lock, self._attempt.blockers
         if self._waiter is None:
             self._waiter = Waiter(lock, self._attempt.command)
+        self._holder = in_short(blockers)
         self._waiter.look(blockers)
         if self._report:
             self._report(lock, blockers, self.waited, self._timeout)
@@ -73,6 +79,11 @@ class Deadline:
         """Nobody waits any longer."""
         if self._waiter:
             self._waiter.end()
+        if self.waited and self._timeout != 0:
+            from poetry_plugin_safe_install.events import waited
+
+            lock, seconds = self._attempt.lock, time.monotonic() - self._start
+            waited(lock.guards, str(lock.path), seconds, self._holder, self.outcome)
 
 
 def timeout_message(

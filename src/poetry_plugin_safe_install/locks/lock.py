@@ -200,10 +200,12 @@ def acquire(
     try:
         while True:
             if held := attempt.once(deadline.is_over):
+                deadline.outcome = "taken"
                 return held, deadline.waited
             if attempt.joins_ancestor():
                 continue
             if attempt.may_share and (held := try_acquire(lock, Mode.SHARED, command)):
+                deadline.outcome = "taken"
                 return held, deadline.waited
             if deadline.is_over():
                 waited = deadline.waited
@@ -248,6 +250,7 @@ def wait_until_free(
                 text = timeout_message(attempt, deadline.waited, timeout or 0)
                 raise LockTimeoutError(text)
             time.sleep(POLL_INTERVAL)
+        deadline.outcome = "taken"
     finally:
         deadline.end()
     return deadline.waited

@@ -167,7 +167,7 @@ class OwnPackagesGuard:
     ) -> tuple[list[Operation], Exception | None]:
         verdicts = self.verdicts(operations)
         if _stops(verdicts):
-            return operations, self._refusal(operations, verdicts)
+            return operations, _refused(self._refusal(operations, verdicts))
         harm = [verdict for verdict in verdicts if verdict.action is Action.DO]
         last = self._sorted_out(operations, verdicts)
         names = {operation.package.name for operation in last}
@@ -198,6 +198,14 @@ class OwnPackagesGuard:
                 skip_operation(operation, refusal.why_kept(verdict))
                 self._left.append(verdict)
                 self._summary.pinned(verdict.package)
+                from poetry_plugin_safe_install.events import tell
+
+                tell(
+                    "pinned",
+                    package=verdict.package,
+                    installed=verdict.installed,
+                    locked=verdict.locked,
+                )
             else:
                 last.append(operation)
         return last
@@ -214,7 +222,7 @@ class OwnPackagesGuard:
         own = self._own.releases
         verdicts = judge_written(name, taken, self._own.owners, own, mode)
         if _stops(verdicts):
-            raise SelfChangeRefusedError(refusal.not_written(name, verdicts))
+            raise _refused(SelfChangeRefusedError(refusal.not_written(name, verdicts)))
         with self._lock:
             self._keep({verdict.package for verdict in verdicts})
             if name not in own:
@@ -229,7 +237,7 @@ class OwnPackagesGuard:
         if not broken:
             return
         if self._mode != "allow":
-            raise SelfChangeRefusedError(refusal.put_back(broken))
+            raise _refused(SelfChangeRefusedError(refusal.put_back(broken)))
         self.io.write_error_line(f"<warning>{refusal.put_back(broken)}</warning>")
 
     def command_ended(self) -> None:
@@ -351,3 +359,9 @@ def _is_content(file: WrittenFile) -> bool:
         return Path(file.path).read_bytes() == file.content
     except OSError:
         return False
+
+
+def _refused(error: SelfChangeRefusedError) -> SelfChangeRefusedError:
+    from poetry_plugin_safe_install.events import refused
+
+    return refused(error)

@@ -133,15 +133,21 @@ class ProjectPlugins:
         name = self._name(requires)
         if not self.sets.take(name, lambda staged: source.take(staged, about)):
             return False
-        self.origin = "copied"
+        self._is("copied", name)
         self._say(f"plugin set copied from {source.path}")
         return True
 
     def _make(self, requires: dict[str, Any]) -> PluginSet:
         about = self._about(requires, "made")
         plugin_set = self.sets.publish(self._name(requires), self._fill, about)
-        self.origin = "made"
+        self._is("made", plugin_set.path.name)
         return plugin_set
+
+    def _is(self, origin: str, name: str) -> None:
+        from poetry_plugin_safe_install.events import tell
+
+        self.origin = origin
+        tell("plugin-set", origin=origin, name=name, store=str(self._store.path))
 
     def _about(self, requires: dict[str, Any], how: str) -> dict[str, Any]:
         return {
