@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import ssl
 import stat
 import subprocess
@@ -280,6 +281,54 @@ def test_what_breaks_poetry_though_it_should_not_is_put_back(
     assert version_of(home, "packaging") == installed
     assert sources(home.site_packages / "packaging") == own
     assert version_of(home, "harmless") == "1.0"
+    lying.poetry(home, "lock", venv=home.path).succeeded()
+
+
+KILLED = """\
+import os, signal
+from poetry.console.application import main
+from poetry_plugin_safe_install.own_packages.proof import Proof
+Proof.failure = lambda proof: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
+"""Poetry that is killed when its own packages are changed and nothing is proved."""
+
+
+@pytest.mark.parametrize("way", ["next command", "module"])
+def test_a_kill_between_the_change_and_the_proof(
+    way: str, clone: Callable[..., PoetryHome], lying: Project
+) -> None:
+    """What was changed is put back by the next command, or without Poetry."""
+    home = clone()
+    installed = version_of(home, "packaging")
+    own = sources(home.site_packages / "packaging")
+    program = home.path / "killed.py"
+    program.write_text(KILLED)
+
+    killed = subprocess.run(
+        [str(home.python), str(program), "install"],
+        cwd=lying.path,
+        env=lying.environment(home.path),
+        capture_output=True,
+        text=True,
+    )
+
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert version_of(home, "packaging") == "99.0"
+    kept = home.site_packages / ".poetry-safe-install-kept"
+    assert list(kept.iterdir())
+    if way == "module":
+        module = "poetry_plugin_safe_install.own_packages.kept"
+        said = subprocess.run(
+            [str(home.python), "-m", module], check=True, capture_output=True, text=True
+        )
+        assert "put back: packaging" in said.stdout
+    else:
+        result = lying.poetry(home, "install", venv=home.path)
+        result.failed("were put back: packaging", "No module named 'packaging.")
+    assert version_of(home, "packaging") == installed
+    assert sources(home.site_packages / "packaging") == own
+    assert not kept.exists()
     lying.poetry(home, "lock", venv=home.path).succeeded()
 
 

@@ -222,6 +222,15 @@ def _temp(interpreters: Iterable[Path]) -> Place:
         return Place(path, no_links=_why(error), no_copies=_why(error))
 
 
+def untried() -> Path:
+    """As ``tempfile.gettempdir``, which writes a file into each candidate to try it."""
+    candidates: list[str] = tempfile._candidate_tempdir_list()  # type: ignore[attr-defined]
+    for candidate in [*filter(None, [tempfile.tempdir]), *candidates]:
+        if os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+            return Path(os.fsdecode(candidate)).absolute()
+    return Path.cwd()
+
+
 def users_choice(environ: Mapping[str, str]) -> str:
     """Where the user has told virtualenv to copy or to link, in words.
 

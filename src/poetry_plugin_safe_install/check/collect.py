@@ -324,25 +324,14 @@ def _lock_backend(context: CheckContext) -> topics.LockBackendFacts:
 def _temp_directory(settings: Settings, target: Target) -> topics.TempDirectoryFacts:
     from poetry_plugin_safe_install.builds.interpreters import interpreters_of_builds
     from poetry_plugin_safe_install.builds.temp_directory import same_device
+    from poetry_plugin_safe_install.builds.temp_directory import untried
 
-    directory = _temp_candidate()
+    directory = untried()
     try:
         same = same_device(directory, interpreters_of_builds(target.environment))
     except OSError:
         same = False
     return topics.TempDirectoryFacts(str(directory), same, settings.always_copy)
-
-
-def _temp_candidate() -> Path:
-    """As ``tempfile.gettempdir``, which writes a file into it to try it."""
-    named = [
-        os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ
-    ]
-    usual = ["/tmp", "/var/tmp", "/usr/tmp"] if os.name == "posix" else []
-    for candidate in [*filter(None, named), *usual]:
-        if os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
-            return Path(candidate).absolute()
-    return Path.cwd()
 
 
 def _externally_managed(

@@ -13,6 +13,7 @@ from typing import Any
 
 from poetry_plugin_safe_install.compat.environments import install_directories
 from poetry_plugin_safe_install.environments.places import JOURNALS
+from poetry_plugin_safe_install.environments.places import KEPT
 from poetry_plugin_safe_install.environments.places import place_aside
 from poetry_plugin_safe_install.locks.descendants import path_for_descendant
 
@@ -35,15 +36,23 @@ def repair(environment: Any, lock: Lock, say: Callable[[str], None]) -> None:
     what is under way is its ancestor's.
 
     :param say: shows a line to the user.
+    :raises SelfChangeRefusedError: if Poetry itself had to be put back.
     """
     if place_aside(environment.path).is_dir():
         from poetry_plugin_safe_install.environments.set_aside import sweep
 
         sweep(environment.path)
-    if _has_journals(environment) and path_for_descendant(lock.path) == lock.path:
+    if path_for_descendant(lock.path) != lock.path:
+        return
+    if _has_journals(environment):
         from poetry_plugin_safe_install.environments import repair
 
         repair.repair(_places(environment), say)
+    sites = install_directories(environment).sites
+    if any(os.path.isdir(os.path.join(site, KEPT)) for site in sites):
+        from poetry_plugin_safe_install.own_packages.aftermath import settle
+
+        settle(sites)
 
 
 def unfinished(environment: Any) -> list[tuple[str, str]]:

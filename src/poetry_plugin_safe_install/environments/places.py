@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 JOURNALS = ".poetry-safe-install"
 """The directory in site-packages that is there while something is changed."""
 
+KEPT = f"{JOURNALS}-kept"
+"""Beside it: what Poetry itself needs, until it has been tried out after a change."""
+
 
 def lock_path(
     directory: Path, *, is_venv: bool, cache_directory: Callable[[], Path]
@@ -47,7 +50,8 @@ def may_have_journals(prefix: Path) -> bool:
     for library in ("lib", "Lib"):
         with suppress(OSError):
             for name in ("", *os.listdir(prefix / library)):
-                if os.path.isdir(prefix / library / name / "site-packages" / JOURNALS):
+                site = prefix / library / name / "site-packages"
+                if any(os.path.isdir(site / left) for left in (JOURNALS, KEPT)):
                     return True
     return False
 

@@ -286,11 +286,13 @@ class OwnPackagesGuard:
     def _keep(self, names: set[str]) -> None:
         from poetry_plugin_safe_install.own_packages.snapshot import OwnFilesSnapshot
 
+        changed = {name: self._own.installed[name] for name in sorted(names)}
         if self._snapshot is None:
+            site = next(iter(changed.values())).locate_file("")
             self._snapshot = OwnFilesSnapshot(
-                self._own.releases, self._target.keep_embedded_pip
+                self._own.releases, self._target.keep_embedded_pip, Path(str(site))
             )
-        self._snapshot.keep({name: self._own.installed[name] for name in sorted(names)})
+        self._snapshot.keep(changed)
 
     def _warn(self, verdicts: list[Verdict]) -> None:
         if verdicts:

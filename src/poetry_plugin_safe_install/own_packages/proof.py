@@ -9,10 +9,12 @@ import sys
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Mapping
 
 COMMANDS = ("--version", "check")
 """The second reads a project, and so needs more of Poetry than the first."""
@@ -43,9 +45,33 @@ class Proof:
         self._importers = sorted(importers)
         self._modules: set[str] = set()
         self._missing: set[str] = set()
-        (directory / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+        _make_project(directory)
         self._works = not self._failure_of_commands()
         """Not where Poetry is run in unusual ways: then only imports are tried."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that ``failure`` needs to know of before, as plain data."""
+        return {
+            "importers": self._importers,
+            "modules": sorted(self._modules),
+            "missing": sorted(self._missing),
+            "works": self._works,
+        }
+
+    @classmethod
+    def resumed(cls, directory: Path, state: Mapping[str, Any]) -> Proof:
+        """That of another process, which had this ``state``."""
+        _make_project(directory)
+        proof = cls.__new__(cls)
+        vars(proof).update(
+            _directory=directory,
+            _importers=state["importers"],
+            _modules=set(state["modules"]),
+            _missing=set(state["missing"]),
+            _works=state["works"],
+        )
+        return proof
 
     def will_change(self, modules: set[str]) -> None:
         """These top-level modules are about to be replaced."""
@@ -93,6 +119,10 @@ class Proof:
             text=True,
             errors="replace",
         )
+
+
+def _make_project(directory: Path) -> None:
+    (directory / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
 
 
 def _failure(command: str, child: subprocess.Popen[str]) -> str:

@@ -48,7 +48,7 @@ def not_kept(error: OSError) -> str:
     return (
         "Nothing was changed: packages that Poetry itself needs would be replaced, and"
         f" their files cannot be kept for the case that it does not work then ({error})."
-        " Set TMPDIR to a directory with room."
+        " Make room in site-packages, and in the directory for temporary files."
     )
 
 

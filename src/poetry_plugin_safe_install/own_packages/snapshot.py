@@ -2,8 +2,8 @@
 
 A program that replaces itself must not open its own files afterwards: it would find
 those of another version, or none. So what it may still open is kept: its modules in
-memory, the certificate bundle and the pip it runs in a directory aside. There too is a
-copy of each file, so that a Poetry that no longer works can be put back.
+memory, the certificate bundle and the pip it runs in a directory aside. A copy of each
+file is kept too (``kept``), so that a Poetry that no longer works can be put back.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import sys
 import tempfile
 
 from importlib import import_module
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
+from poetry_plugin_safe_install.own_packages.kept import DIRECTORY
+from poetry_plugin_safe_install.own_packages.kept import Kept
 from poetry_plugin_safe_install.own_packages.proof import Proof
 
 
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.metadata import Distribution
     from types import ModuleType
-
-FICLONE = 0x40049409
-"""``linux/fs.h``."""
 
 CERTIFICATES_VARIABLE = "REQUESTS_CA_BUNDLE"
 """Names the bundle that requests uses, where it is told no other: its documentation."""
@@ -108,21 +104,20 @@ def import_extensions(distributions: Iterable[Distribution]) -> None:
 class OwnFilesSnapshot:
     """Keeps what is needed of some distributions, and can put them back.
 
-    The copies share no file with the originals: a hard link would change with them, as
-    Poetry opens existing files for writing.
+    What may be put back outlives this process (``kept``); all else does not need to.
     """
 
     def __init__(
-        self, importers: Iterable[str], keep_pip: Callable[[Path], None]
+        self, importers: Iterable[str], keep_pip: Callable[[Path], None], site: Path
     ) -> None:
         """
         :param importers: the distributions that must go on working.
         :param keep_pip: copies the pip that Poetry runs into a directory.
+        :param site: the site-packages, where the copies are found after any death.
         """
         self._directory = Path(tempfile.mkdtemp(prefix="poetry-safe-install-"))
         self._variable = os.environ.get(CERTIFICATES_VARIABLE)
-        self._kept: dict[str, dict[Path, Path]] = {}
-        """Each copy by its original, for each distribution."""
+        self._copies = Kept(site / DIRECTORY / str(os.getpid()))
         (self._directory / "proof").mkdir()
         self._proof = Proof(self._directory / "proof", importers)
         self._keep_certificates()
@@ -136,7 +131,7 @@ class OwnFilesSnapshot:
         new = {
             name: distribution
             for name, distribution in distributions.items()
-            if name not in self._kept
+            if name not in self._copies.packages
         }
         self._proof.will_change(
             {
@@ -148,19 +143,8 @@ class OwnFilesSnapshot:
         )
         import_extensions(new.values())
         sys.meta_path.insert(0, KeptModules(new.values()))
-        for name, distribution in new.items():
-            self._kept[name] = self._copied(name, distribution)
-
-    def _copied(self, name: str, distribution: Distribution) -> dict[Path, Path]:
-        copies: dict[Path, Path] = {}
-        for file in distribution.files or []:
-            original = Path(str(distribution.locate_file(file)))
-            if original.suffix != ".pyc" and original.is_file():
-                copy = self._directory / "kept" / name / str(len(copies))
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                _copy(original, copy)
-                copies[original] = copy
-        return copies
+        originals = {name: _files_of(found) for name, found in new.items()}
+        self._copies.keep(originals, self._proof.state)
 
     def put_back_if_broken(self) -> str:
         """Try Poetry out, and put everything back if it does not work.
@@ -169,10 +153,7 @@ class OwnFilesSnapshot:
         """
         failure = self._proof.failure()
         if failure:
-            for name, copies in self._kept.items():
-                _remove(name, {path.parent for path in copies})
-                for original, copy in copies.items():
-                    _replace(original, copy)
+            self._copies.put_back()
         return failure
 
     def _keep_certificates(self) -> None:
@@ -188,53 +169,10 @@ class OwnFilesSnapshot:
             os.environ.pop(CERTIFICATES_VARIABLE, None)
         else:
             os.environ[CERTIFICATES_VARIABLE] = self._variable
+        self._copies.discard()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _copy(original: Path, copy: Path) -> None:
-    """Copy a file with its mode and times, sharing its blocks where that is possible."""
-    with original.open("rb") as source, copy.open("wb") as target:
-        if not _reflink(source.fileno(), target.fileno()):
-            shutil.copyfileobj(source, target)
-    shutil.copystat(original, copy)
-
-
-def _reflink(source: int, target: int) -> bool:
-    """The request FICLONE: ioctl_ficlonerange(2)."""
-    if sys.platform != "linux":
-        return False
-    from fcntl import ioctl
-
-    try:
-        ioctl(target, FICLONE, source)
-    except OSError:
-        return False
-    return True
-
-
-def _remove(name: str, directories: Iterable[Path]) -> None:
-    """Remove what has come in the place of a distribution.
-
-    :param directories: where the distribution had its files.
-    """
-    places = {str(directory) for path in directories for directory in path.parents}
-    places |= {str(directory) for directory in directories}
-    for distribution in metadata.distributions(
-        path=[path for path in sys.path if os.path.abspath(path) in places]
-    ):
-        if canonicalize_name(distribution.metadata["Name"] or "") != name:
-            continue
-        for file in distribution.files or []:
-            path = Path(str(file.locate()))
-            with contextlib.suppress(OSError):
-                path.unlink()
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()  # if that was the last one
-
-
-def _replace(original: Path, copy: Path) -> None:
-    """Put a file in its place in one step, so that nobody reads half of it."""
-    original.parent.mkdir(parents=True, exist_ok=True)
-    beside = original.with_name(f".{original.name}.{os.getpid()}")
-    _copy(copy, beside)
-    os.replace(beside, original)
+def _files_of(distribution: Distribution) -> list[Path]:
+    files = [Path(str(file.locate())) for file in distribution.files or []]
+    return [file for file in files if file.suffix != ".pyc" and file.is_file()]

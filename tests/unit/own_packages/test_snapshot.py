@@ -7,12 +7,16 @@ import sys
 
 from importlib import import_module
 from importlib import invalidate_caches
+from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import pytest
 
+from poetry_plugin_safe_install.environments import places
 from poetry_plugin_safe_install.own_packages import snapshot
 from poetry_plugin_safe_install.own_packages.installed import distributions
+from poetry_plugin_safe_install.own_packages.kept import DIRECTORY
 from poetry_plugin_safe_install.own_packages.snapshot import CERTIFICATES_VARIABLE
 from poetry_plugin_safe_install.own_packages.snapshot import OwnFilesSnapshot
 from tests.laboratory.wheels import Distribution
@@ -20,7 +24,6 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution as Installed
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,8 @@ def proof(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     failures: list[str] = []
 
     class FakeProof:
+        state: ClassVar[dict[str, object]] = {}
+
         def __init__(self, directory: Path, importers: list[str]) -> None:
             pass
 
@@ -61,7 +66,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Installed
 
 
 def taken(installed: list[Installed]) -> OwnFilesSnapshot:
-    kept = OwnFilesSnapshot([], lambda directory: None)
+    kept = OwnFilesSnapshot(
+        [], lambda directory: None, Path(str(installed[0].locate_file("")))
+    )
     kept.keep({"keepsake": installed[0]})
     return kept
 
@@ -113,6 +120,7 @@ def files_of(directory: Path) -> dict[str, tuple[bytes, int, int]]:
         )
         for path in directory.rglob("*")
         if path.is_file() and path.suffix not in (".pyc", ".whl")
+        if DIRECTORY not in path.parts
     }
 
 
@@ -140,3 +148,7 @@ def test_what_is_broken_is_put_back(
         "keepsake-1.0.dist-info"
     ]
     kept.discard()
+
+
+def test_copies_are_where_the_next_command_looks() -> None:
+    assert places.KEPT == DIRECTORY
