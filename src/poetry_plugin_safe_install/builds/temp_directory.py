@@ -137,6 +137,10 @@ class Decision:
         self.unfit = unfit
 
 
+SAME_DEVICE = "nothing is changed: same device as the interpreter"
+"""The usual case, of which nobody is told."""
+
+
 def decide(found: Found) -> Decision:
     """Decide by what was found, and by nothing else."""
     temp = found.temp
@@ -149,7 +153,7 @@ def decide(found: Found) -> Decision:
     if found.setting == "always":
         return Decision('the interpreter is copied: always-copy is "always"', copy=True)
     if temp is None or temp.same_device:
-        return Decision("nothing is changed: same device as the interpreter")
+        return Decision(SAME_DEVICE)
     if temp.takes_copies:
         return Decision(
             f"the interpreter is copied: {temp.path} is on another device", copy=True
@@ -362,7 +366,7 @@ def prepared(setting: str, environment: Any, store: Path, io: IO) -> Iterator[No
             undo = stack.pop_all()
     except Exception as error:  # Poetry then behaves as without this plugin
         decision, undo = Decision(f"nothing is changed: {error}"), ExitStack()
-    if io.is_verbose():
+    if io.is_verbose() and decision.text != SAME_DEVICE:
         io.write_error_line(f"{DISTRIBUTION}: isolated builds: {decision.text}")
     with undo:
         yield
