@@ -50,9 +50,9 @@ STORY = (
     "run true",
     "version 1.0",
     "lock",
-    "add twig",
+    "add silent-twig",
     "update",
-    "remove twig",
+    "remove silent-twig",
     "add not-there",
     "build",
     "env remove --all",
@@ -126,7 +126,7 @@ def story(
     shutil.rmtree(base, ignore_errors=True)
     environ = isolated_environ(base / "poetry")
     project = make_project(
-        base / "project", index, environ=environ, dependencies=("leaf",)
+        base / "project", index, environ=environ, dependencies=("silent-leaf",)
     )
     (project.path / "README.md").write_text("")
     surroundings = {"POETRY_KEYRING_ENABLED": "false", "SHELL": "bash"}
@@ -172,8 +172,8 @@ def test_the_same_is_said(
     own_folder: Path,
     tmp_path: Path,
 ) -> None:
-    for name in ("leaf", "twig"):
-        Distribution(name, "1.0", {f"{name}.py": ""}).wheel(own_folder)
+    for name in ("silent-leaf", "silent-twig"):
+        Distribution(name, "1.0", {f"{name[7:]}.py": ""}).wheel(own_folder)
     plain, protected = (
         story(
             poetry_home(version, protected=protected),
