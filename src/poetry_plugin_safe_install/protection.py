@@ -32,6 +32,7 @@ from typing import Any
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
+from poetry_plugin_safe_install.compat.environments import is_virtual
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.compat.internals import warn
@@ -111,7 +112,7 @@ class ProtectedCommand(Protection):
         self._settings = settings
         self._store = store
         self._facts = needs.Facts()
-        backend = settings.lock_backend
+        project, backend = self._pyproject.parent, settings.lock_backend
         self._files = ProjectFiles(command.io, self._pyproject, store, backend)
         self._session = Session(
             command.io,
@@ -123,9 +124,7 @@ class ProtectedCommand(Protection):
         self._ending = ExitStack()
         """What is done when the command has ended, the last one first."""
         self._ending.callback(self._session.release_all)
-        self._environment = ProjectEnvironment(
-            self._session, store, self._pyproject.parent, settings.lock_backend
-        )
+        self._environment = ProjectEnvironment(self._session, store, project, backend)
         self._calls: list[tuple[needs.Row, Mode | None]] = []
         """The row of each caller of a command, and how it held the project."""
         self._interruption: Interruption | None = None
@@ -331,10 +330,9 @@ class ProtectedCommand(Protection):
             self._prepare_work(event)
 
     def _may_find_nothing_to_do(self, event: ConsoleCommandEvent) -> bool:
-        if self._row.need is not Need.INSTALL or self._facts.must_lock:
-            return False
-        environment = None if self._facts.rewriters else environment_of(event)
-        return environment is not None and environment.is_venv()
+        works = self._facts.must_lock or self._facts.rewriters
+        is_install = self._row.need is Need.INSTALL and not works
+        return is_install and is_virtual(environment_of(event))
 
     def _prepare_work(self, event: ConsoleCommandEvent) -> None:
         self._command.prepare_for_work()

@@ -116,6 +116,12 @@ def poetrys_environment() -> Any:
     return EnvManager.get_system_env(naive=True)
 
 
+@ENVIRONMENTS.uses("poetry.utils.env", "Env.is_venv")
+def is_virtual(environment: Any) -> bool:
+    """:param environment: ``None`` if there is none."""
+    return environment is not None and environment.is_venv()
+
+
 @ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")
 def wants_environment(event: ConsoleCommandEvent) -> bool:
     """Whether Poetry is about to look for the project's environment.

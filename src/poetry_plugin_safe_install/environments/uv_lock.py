@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.errors import LockUnavailableError
-from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import Mode
 
 
@@ -110,14 +109,19 @@ class UvLock:
                 self._backends -= 1
 
     def _take(self, lock: Lock) -> HeldLock | None:
-        report = LineReport(self._io, None)
         try:
-            held = self._session.wait_for(lock, Mode.EXCLUSIVE, report)
+            held = self._session.try_now(lock, Mode.EXCLUSIVE) or self._wait_for(lock)
         except LockUnavailableError:  # then uv has none either
             return None
         if not self._backends:  # otherwise it is not kept
             held.announce()
         return held
+
+    def _wait_for(self, lock: Lock) -> HeldLock:
+        from poetry_plugin_safe_install.locks.line_report import LineReport
+
+        report = LineReport(self._io, None)
+        return self._session.wait_for(lock, Mode.EXCLUSIVE, report)
 
     def _release_if_idle(self) -> None:
         if self._backends and not self._writers:
