@@ -137,8 +137,7 @@ class StartingCommand:
     @property
     def line(self) -> str:
         """The command as the user might have typed it, for those who wait for it."""
-        arguments = [token for token in self.arguments if token != "--"]
-        return " ".join(["poetry", *arguments[:6]])
+        return shown(self.arguments)
 
     @property
     def arguments(self) -> list[str]:
@@ -250,6 +249,30 @@ class StartingCommand:
             for plugin in self._manager._plugins
             if not is_own_plugin(plugin)
         }
+
+
+WITH_SECRETS = {"publish": 1, "config": 2, "run": 2}
+"""How much of a command is shown to others: what follows may be a password."""
+
+
+def shown(arguments: list[str]) -> str:
+    """A command as others may see it: without passwords.
+
+    >>> shown(["add", "demo @ https://name:secret@host/demo.whl"])
+    'poetry add demo @ https://…@host/demo.whl'
+    """
+    length = WITH_SECRETS.get(arguments[0], 6) if arguments else 0
+    kept = [_without_user(argument) for argument in arguments if argument != "--"]
+    return " ".join(["poetry", *kept[:length]])
+
+
+def _without_user(argument: str) -> str:
+    """A URL in it without the user's name and password."""
+    before, slashes, rest = argument.partition("://")
+    host, slash, path = rest.partition("/")
+    if "@" in host:
+        host = f"…@{host.rpartition('@')[2]}"
+    return f"{before}{slashes}{host}{slash}{path}"
 
 
 @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "PluginManager._plugins")
