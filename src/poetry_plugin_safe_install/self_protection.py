@@ -54,7 +54,10 @@ class SelfCommand(Protection):
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         environment = poetrys_environment()
         lock = environment_lock(environment, None, self._settings.lock_backend)
-        taken = self._session.walk(self._plan, needs.FOUND, lambda _: [lock])
+        locks = {needs.ENVIRONMENT: [lock]}  # for uv's see ``environments.uv_lock``
+        taken = self._session.walk(
+            self._plan, needs.FOUND, lambda resource: locks.get(resource, [])
+        )
         if taken and self._session.is_locked(needs.ENVIRONMENT):
             changes.repair(environment, lock, self._command.io.write_error_line)
             uv = UvLock(self._session, self._command.io)
