@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -656,8 +657,11 @@ def test_table_piped(
     home: PoetryHome,
     new_venv: Callable[..., Path],
     rewriter: str,
+    tmp_path: Path,
 ) -> None:
     project = new_project(requires_plugins=rewriter)
+    cache = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}  # with one copy of a set
+    project = replace(project, environ={**project.environ, **cache})
     venv = new_venv("target")
     project.poetry(home, "install", venv=venv).succeeded()
     arguments = ("safe-install", "--check", "--lock-scope", "phase")
