@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import preloaded
-from tests.laboratory import wheels
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
@@ -86,15 +85,6 @@ def executed_as_users_do(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tests put distributions of their own for all tests of the session."""
     return tmp_path_factory.mktemp("distributions")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_content_of_each_name(
-    tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> None:
-    """Of all distributions that the tests of all workers make."""
-    base = tmp_path_factory.getbasetemp()
-    wheels.REMEMBERED.append(base if worker_id == "master" else base.parent)
 
 
 @pytest.fixture(scope="session")

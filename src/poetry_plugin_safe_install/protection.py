@@ -32,7 +32,7 @@ from typing import Any
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
-from poetry_plugin_safe_install.compat.environments import is_virtual
+from poetry_plugin_safe_install.compat.environments import is_apart
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.compat.internals import warn
@@ -332,7 +332,7 @@ class ProtectedCommand(Protection):
     def _may_find_nothing_to_do(self, event: ConsoleCommandEvent) -> bool:
         works = self._facts.must_lock or self._facts.rewriters
         is_install = self._row.need is Need.INSTALL and not works
-        return is_install and is_virtual(environment_of(event))
+        return is_install and is_apart(environment_of(event))
 
     def _prepare_work(self, event: ConsoleCommandEvent) -> None:
         self._command.prepare_for_work()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import hashlib
 import io
@@ -46,7 +45,7 @@ class Distribution:
 
         :param metadata_first: before all other files, and not after them.
         """
-        return _only_content(self._pack(directory, metadata_first))
+        return self._pack(directory, metadata_first)
 
     def _pack(self, directory: Path, metadata_first: bool) -> Path:
         info = f"{self._stem}.dist-info"
@@ -94,27 +93,7 @@ class Distribution:
                 member = tarfile.TarInfo(f"{self._stem}/{name}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-        return _only_content(path)
-
-
-REMEMBERED: list[Path] = []
-"""The directory where what was made is remembered, if anywhere."""
-
-
-def _only_content(path: Path) -> Path:
-    """Fail if a distribution of this name was made with another content.
-
-    Poetry's caches know it by name and version, and one of them would get the other.
-    """
-    for directory in REMEMBERED:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        known = directory / "contents" / path.name
-        known.parent.mkdir(exist_ok=True)
-        with contextlib.suppress(FileExistsError), known.open("x") as file:
-            file.write(digest)
-        other = known.read_text()
-        assert other in ("", digest), f"{path.name} has two contents: rename one"
-    return path
+        return path
 
 
 def _digest(text: str) -> str:

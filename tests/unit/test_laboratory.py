@@ -19,7 +19,6 @@ from tests.laboratory.poetries import PoetryHome
 from tests.laboratory.poetries import spoiled_templates
 from tests.laboratory.running import UNDER_WAY
 from tests.laboratory.running import Running
-from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
@@ -97,13 +96,3 @@ def test_clones_share_files_and_say_who_writes_into_them(tmp_path: Path) -> None
     assert (home.site_packages / "two.py").read_text() == "original"
     fourth = home.clone(tmp_path / "fourth")
     assert (fourth.site_packages / "two.py").read_text() == "original"
-
-
-def test_a_distribution_has_one_content(tmp_path: Path) -> None:
-    first = Distribution("one-content", "1.0", {"one.py": "first"})
-    first.wheel(tmp_path / "here")
-    first.wheel(tmp_path / "there")
-    second = Distribution("one-content", "1.0", {"one.py": "second"})
-    with pytest.raises(AssertionError, match="has two contents"):
-        second.wheel(tmp_path / "here")
-    Distribution("one-content", "2.0", {"one.py": "second"}).wheel(tmp_path / "here")

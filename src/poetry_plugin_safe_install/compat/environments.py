@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,9 +118,18 @@ def poetrys_environment() -> Any:
 
 
 @ENVIRONMENTS.uses("poetry.utils.env", "Env.is_venv")
-def is_virtual(environment: Any) -> bool:
-    """:param environment: ``None`` if there is none."""
-    return environment is not None and environment.is_venv()
+def is_apart(environment: Any) -> bool:
+    """Whether it is a virtual environment that this Poetry does not run from.
+
+    :param environment: ``None`` if there is none.
+    """
+    if environment is None or not environment.is_venv():
+        return False
+    inside = os.path.join(os.path.realpath(environment.path), "")
+    used = (sys.prefix, *sys.path)
+    return not any(
+        os.path.join(os.path.realpath(path), "").startswith(inside) for path in used
+    )
 
 
 @ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")
