@@ -32,10 +32,10 @@ from typing import Any
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
-from poetry_plugin_safe_install.compat.environments import is_apart
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.compat.internals import warn
+from poetry_plugin_safe_install.environments.places import is_apart
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
 )
@@ -230,7 +230,7 @@ class ProtectedCommand(Protection):
         self._facts.must_publish = True
         self._walk(needs.MISSING)
         if self._session.is_locked(PROJECT) and (requires := self._requires_plugins):
-            self._work.share_builds(self._row, self._plan)
+            self._work.share_builds(self._plan)
             self._plugins.publish(requires, self._session, self._settings)
         self._walk(needs.MADE)
         self._facts.must_publish = False
@@ -340,7 +340,7 @@ class ProtectedCommand(Protection):
             self.files.command_runs(rewritten=self._facts.rewritten)
         if self._row.builds:
             self._work.prepare_builds(event)
-            self._work.share_builds(self._row, self._plan)
+            self._work.share_builds(self._plan)
         if self._has_environment_alone:
             self._work.protect_changes(event)
         if self._row.changes:

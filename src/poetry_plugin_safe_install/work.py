@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install import needs
-from poetry_plugin_safe_install.builds.command_builds import CommandBuilds
+from poetry_plugin_safe_install.builds.shared_trees import share_builds
+from poetry_plugin_safe_install.builds.temp_directory import prepared
 from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.environments import changes
 from poetry_plugin_safe_install.guards import Guards
 
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from cleo.events.console_command_event import ConsoleCommandEvent
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
@@ -42,20 +43,35 @@ class Work:
         :param uv: the lock of uv's on the environment that is changed.
         """
         self._command = command
+        self._session = session
         self._settings = settings
+        self._store = store
         self._ending = ending
         self._uv = uv
-        self._builds = CommandBuilds(command, session, settings, store, ending)
+        self._temp_directory = ending.enter_context(ExitStack())
 
-    def share_builds(self, row: needs.Row, plan: list[Step]) -> None:
-        """:param plan: the lock plan of the command."""
-        if row.builds:
-            self._builds.share(plan, self._uv)
+    def share_builds(self, plan: list[Step]) -> None:
+        """Have each process of a build backend keep its source tree to itself.
+
+        :param plan: the lock plan of the command.
+        """
+        during = needs.BACKEND_STARTS, needs.BACKEND_ENDED
+        hold = partial(self._session.between, plan, *during)
+        share_builds(self._command, self._session, hold, self._settings, self._uv)
 
     def prepare_builds(self, event: ConsoleCommandEvent) -> None:
-        """``event.command`` may be one that another command calls."""
-        if needs.row_of(str(event.command.name).split()).builds:
-            self._builds.prepare(event)
+        """Have a temporary directory that isolated builds can use.
+
+        ``event.command`` may be one that another command calls.
+        """
+        environment = environment_of(event)
+        builds = needs.row_of(str(event.command.name).split()).builds
+        if not builds or environment is None:  # ``publish``: it has ``build`` do that
+            return
+        self._temp_directory.close()
+        setting, store = self._settings.always_copy, self._store.path
+        place = prepared(setting, environment, store, event.io)
+        self._temp_directory.enter_context(place)
 
     def protect_changes(self, event: ConsoleCommandEvent) -> None:
         """The lock of the environment is held."""

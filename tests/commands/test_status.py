@@ -42,9 +42,9 @@ def project(
     new_project: Callable[..., Project], own_folder: Path, tmp_path: Path
 ) -> Project:
     """It requires a plugin; the cache is its own."""
-    for name in ("used", "other"):
+    for name in ("kept", "other"):
         marker_plugin(name, "1.0").wheel(own_folder)
-    project = new_project(requires_plugins='used = "*"')
+    project = new_project(requires_plugins='kept = "*"')
     cache = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
     return replace(project, environ={**project.environ, **cache})
 
@@ -108,7 +108,7 @@ def test_kept_and_nothing_changed(
     for one in (kept, copy):
         files = [path for path in Path(one["path"]).rglob("*") if path.is_file()]
         assert one["bytes"] == sum(path.stat().st_size for path in files) > 0
-        assert one["requires"] == ["used"]
+        assert one["requires"] == ["kept"]
         assert not one["unused"]
     assert (full["locks"], full["left"]) == ([], [])
     assert shown("--prune")["removed"] == []
@@ -200,7 +200,7 @@ def test_prune_removes_what_is_unused(
     with Pause("poetry.console.commands.check:CheckCommand.handle:before") as pause:
         user = project.start(home, "check", venv=venv, environ=pause.environment)
         arrival = pause.arrival()
-        text = project.pyproject.read_text().replace('used = "*"', 'other = "*"')
+        text = project.pyproject.read_text().replace('kept = "*"', 'other = "*"')
         project.pyproject.write_text(text)
         install()
         found = {one["path"]: one["unused"] for one in shown()["project_kept"]}

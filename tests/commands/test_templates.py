@@ -181,7 +181,11 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
 def test_dockerfile(project: Project, job: dict[str, str], tmp_path: Path) -> None:
     """Its commands, with the directories of an image elsewhere."""
     text = (TEMPLATES / "docker" / "Dockerfile").read_text(encoding="utf-8")
-    image = {"/opt/poetry": f"{tmp_path}/poetry", "/app": str(project.path)}
+    image = {
+        "/opt/poetry": f"{tmp_path}/poetry",
+        "/var/cache/pypoetry": job["POETRY_CACHE_DIR"],
+        "/app": str(project.path),
+    }
     for place, other in image.items():
         text = text.replace(place, other)
     found = instructions(text)

@@ -44,6 +44,14 @@ def old_home(tmp_path_factory: pytest.TempPathFactory) -> PoetryHome:
     return home
 
 
+@pytest.fixture
+def leaf_project(new_project: Callable[..., Project], own_folder: Path) -> Project:
+    LEAF.wheel(own_folder)
+    project = new_project(dependencies=("leaf",))
+    project.lock()
+    return project
+
+
 @pytest.fixture(params=["old-first", "new-first"])
 def homes(
     request: pytest.FixtureRequest, old_home: PoetryHome, home: PoetryHome
@@ -81,32 +89,24 @@ def second_waits(
 
 def test_environment(
     homes: tuple[PoetryHome, PoetryHome],
-    new_project: Callable[..., Project],
-    own_folder: Path,
+    leaf_project: Project,
     new_venv: Callable[..., Path],
 ) -> None:
-    LEAF.wheel(own_folder)
-    project = new_project(dependencies=("leaf",))
-    project.lock()
     venvs = (new_venv("one"), new_venv("one"))
     said = second_waits(
-        project, homes, ("install",), Pause(INSTALLING), "environment", venvs
+        leaf_project, homes, ("install",), Pause(INSTALLING), "environment", venvs
     )
     assert "No dependencies to install" in said
 
 
 def test_project(
     homes: tuple[PoetryHome, PoetryHome],
-    new_project: Callable[..., Project],
-    own_folder: Path,
+    leaf_project: Project,
     new_venv: Callable[..., Path],
 ) -> None:
-    LEAF.wheel(own_folder)
-    project = new_project(dependencies=("leaf",))
-    project.lock()
     venvs = (new_venv("one"), new_venv("two"))
     locks = ("lock", "--regenerate")
-    said = second_waits(project, homes, locks, Pause(SOLVING), "project", venvs)
+    said = second_waits(leaf_project, homes, locks, Pause(SOLVING), "project", venvs)
     assert "Installing leaf (1.0)" in said
 
 

@@ -61,6 +61,25 @@ def installed(venv: Path) -> set[str]:
     return {path.name for path in site.glob("*.dist-info")}
 
 
+@pytest.fixture
+def venv(new_venv: Callable[..., Path]) -> Path:
+    return new_venv("environment")
+
+
+@pytest.fixture
+def line(venv: Path, tmp_path: Path) -> list[str]:
+    """What installs a package there beside Poetry."""
+    uv = [sys.executable, "-m", "uv", "-v"]
+    return install_bud(uv, venv, tmp_path / "folder", "1.0")
+
+
+def start(
+    project: Project, home: PoetryHome, venv: Path, building: Barrier, pause: Pause
+) -> Running:
+    environ = {**building.environment, **pause.environment}
+    return project.start(home, "install", "--no-root", venv=venv, environ=environ)
+
+
 @pytest.mark.parametrize("of", ["the project", "a dependency"])
 def test_from_a_build_script(
     of: str,
@@ -70,11 +89,10 @@ def test_from_a_build_script(
     environ: dict[str, str],
     own_folder: Path,
     home: PoetryHome,
-    new_venv: Callable[..., Path],
+    venv: Path,
     tmp_path: Path,
 ) -> None:
     """F21: it waits for nobody, as without the plugin."""
-    venv = new_venv("environment")
     line = install_bud(uv, venv, tmp_path / "folder", "1.0")
     call = (
         f"import subprocess; told = subprocess.run({line!r}, capture_output=True,"
@@ -107,22 +125,17 @@ def test_beside_a_build_and_an_installation(
     index: LocalIndex,
     own_folder: Path,
     home: PoetryHome,
-    new_venv: Callable[..., Path],
+    venv: Path,
+    line: list[str],
     tmp_path: Path,
 ) -> None:
     """It waits while a package is written, and not for the build that goes on."""
-    venv = new_venv("environment")
-    uv = [sys.executable, "-m", "uv", "-v"]
-    line = install_bud(uv, venv, tmp_path / "folder", "1.0")
     Distribution("leaf", "1.0", {"leaf/__init__.py": ""}).wheel(own_folder)
     make_library(tmp_path / "lib", "in-tree", index.url)
     project = new_project("one", dependencies=("leaf", "lib"), tail=TAIL)
     project.lock()
     with Barrier("building") as building, Pause(INSTALLING) as pause:
-        environ = {**building.environment, **pause.environment}
-        install = project.start(
-            home, "install", "--no-root", venv=venv, environ=environ
-        )
+        install = start(project, home, venv, building, pause)
         build, package = building.arrival(), pause.arrival()
         beside = Running(line, env=dict(os.environ))
         beside.says(WAITS)
@@ -140,22 +153,17 @@ def test_a_package_that_a_build_script_has_installed_meanwhile(
     index: LocalIndex,
     own_folder: Path,
     home: PoetryHome,
-    new_venv: Callable[..., Path],
+    venv: Path,
+    line: list[str],
     tmp_path: Path,
 ) -> None:
     """Poetry installs another version of it: there is one, and it is Poetry's."""
-    venv = new_venv("environment")
-    uv = [sys.executable, "-m", "uv", "-v"]
-    line = install_bud(uv, venv, tmp_path / "folder", "1.0")
     Distribution("bud", "2.0", {"bud/__init__.py": "2.0"}).wheel(own_folder)
     make_library(tmp_path / "lib", "in-tree", index.url)
     project = new_project("one", dependencies=("bud", "lib"), tail=TAIL)
     project.lock()
     with Barrier("building") as building, Pause(DOWNLOADED) as pause:
-        environ = {**building.environment, **pause.environment}
-        install = project.start(
-            home, "install", "--no-root", venv=venv, environ=environ
-        )
+        install = start(project, home, venv, building, pause)
         build, package = building.arrival(), pause.arrival()
         Running(line, env=dict(os.environ)).result().succeeded()
         package.let_go()

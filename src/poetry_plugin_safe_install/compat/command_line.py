@@ -75,10 +75,14 @@ class StartingCommand:
 
         self._before_work.append(prepare)
         try:
-            if WORK.apply(self._before_work, self.io):
+            if WORK.apply(self, self.io):
                 self.at_end(WORK.undo)
         except UnknownPoetryError:
             self.prepare_for_work()
+
+    @property
+    def is_prepared(self) -> bool:
+        return not self._before_work
 
     def prepare_for_work(self) -> None:
         """Something may be changed from now on, whatever Poetry has to do."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +97,12 @@ class InstallDirectories:
 
 
 @ENVIRONMENTS.uses(
-    "poetry.utils.env", "Env.purelib", "Env.platlib", "Env.fallbacks", "Env.paths"
+    "poetry.utils.env",
+    "Env.is_venv",
+    "Env.purelib",
+    "Env.platlib",
+    "Env.fallbacks",
+    "Env.paths",
 )
 def install_directories(environment: Any) -> InstallDirectories:
     """``Env.paths`` has directories by scheme, and a list of those to fall back to."""
@@ -115,21 +119,6 @@ def poetrys_environment() -> Any:
     from poetry.utils.env import EnvManager
 
     return EnvManager.get_system_env(naive=True)
-
-
-@ENVIRONMENTS.uses("poetry.utils.env", "Env.is_venv")
-def is_apart(environment: Any) -> bool:
-    """Whether it is a virtual environment that this Poetry does not run from.
-
-    :param environment: ``None`` if there is none.
-    """
-    if environment is None or not environment.is_venv():
-        return False
-    inside = os.path.join(os.path.realpath(environment.path), "")
-    used = (sys.prefix, *sys.path)
-    return not any(
-        os.path.join(os.path.realpath(path), "").startswith(inside) for path in used
-    )
 
 
 @ENVIRONMENTS.uses("poetry.console.commands.env_command", "EnvCommand._env")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -17,6 +17,7 @@ from poetry_plugin_safe_install.store import NAME
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
+    from pathlib import Path
 
     from poetry_plugin_safe_install.compat.operations import TargetEnvironment
 
@@ -82,6 +83,26 @@ def is_marked(environment: Path) -> bool:
     return os.path.lexists(environment / UNFINISHED_MARK)
 
 
+def holds(environment: Path, paths: Iterable[str]) -> bool:
+    """Whether one of these paths is that of the environment, or lies in it."""
+    inside = os.path.join(os.path.realpath(environment), "")
+    return any(
+        os.path.join(os.path.realpath(path), "").startswith(inside)
+        for path in paths
+        if path
+    )
+
+
+def is_apart(environment: Any) -> bool:
+    """Whether it is a virtual environment that this Poetry does not run from.
+
+    :param environment: ``None`` if there is none.
+    """
+    if environment is None or not environment.is_venv():
+        return False
+    return not holds(environment.path, (sys.prefix, *sys.path))
+
+
 def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     """Whether what is installed there is on this ``sys.path``.
 
@@ -89,10 +110,7 @@ def poetry_runs_from(target: TargetEnvironment, paths: Iterable[str]) -> bool:
     without asking its Python anything.
     """
     real = {os.path.realpath(path) for path in paths if path}
-    environment = Path(os.path.realpath(target.path))
-    if target.is_virtual and not any(
-        environment in Path(path).parents for path in real
-    ):
+    if target.is_virtual and not holds(target.path, real):
         return False
     return any(os.path.realpath(path) in real for path in target.directories)
 

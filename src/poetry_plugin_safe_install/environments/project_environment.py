@@ -17,6 +17,7 @@ from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import environment_without_creating
 from poetry_plugin_safe_install.compat.environments import is_active
 from poetry_plugin_safe_install.environments.places import JOURNALS
+from poetry_plugin_safe_install.environments.places import holds
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import lock_path
 from poetry_plugin_safe_install.environments.places import may_have_journals
@@ -220,7 +221,7 @@ class ProjectEnvironment:
 
         :raises OwnEnvironmentError: if Poetry runs from this environment.
         """
-        if _holds_this_poetry(environment):
+        if holds(environment, [sys.prefix]):
             from poetry_plugin_safe_install.events import refused
 
             raise refused(
@@ -245,12 +246,6 @@ class ProjectEnvironment:
                 held = self._session.beside_plan(lock, Mode.EXCLUSIVE)
                 stack.enter_context(held)
             yield stack.close
-
-
-def _holds_this_poetry(environment: Path) -> bool:
-    own = Path(os.path.realpath(sys.prefix))
-    real = Path(os.path.realpath(environment))
-    return real == own or real in own.parents
 
 
 def _say(event: ConsoleCommandEvent, text: str) -> None:
