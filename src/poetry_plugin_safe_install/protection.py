@@ -158,13 +158,9 @@ class ProtectedCommand(Protection):
 
     @cached_property
     def files(self) -> ProjectWrites:
-        from weakref import WeakMethod
-
         from poetry_plugin_safe_install.project_writes import ProjectWrites
 
-        # Where no command runs all is released when nobody refers to this any more.
-        own = WeakMethod(self._own_project)
-        return ProjectWrites(self._pyproject.parent, lambda: (do := own()) and do())
+        return ProjectWrites(self._pyproject.parent, self._own_project)
 
     def _own_project(self) -> None:
         """Hold the project exclusively until the end: its files are about to be written."""

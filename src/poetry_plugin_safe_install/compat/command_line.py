@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from poetry_plugin_safe_install.compat.internals import PACKAGE
 from poetry_plugin_safe_install.compat.internals import Internals
@@ -42,7 +43,9 @@ class StartingCommand:
 
     def __init__(self, manager: PluginManager, application: Application) -> None:
         self._manager = manager
-        self.application = application
+        # Poetry drops one whose plugins it has activated only: see ``compat.activation``.
+        self._application = ref(application)
+        self.io: IO = application._io  # type: ignore[assignment]
         self._at_end = ExitStack()
         self._is_known_poetry = True
         self._found: dict[Any, Any] = {}
@@ -105,10 +108,10 @@ class StartingCommand:
         self._at_end.close()
 
     @property
-    def io(self) -> IO:
-        io = self.application._io
-        assert io is not None
-        return io
+    def application(self) -> Application:
+        application = self._application()
+        assert application is not None
+        return application
 
     @property
     @COMMAND_LINE.uses("cleo.io.inputs.argv_input", "ArgvInput._tokens")
