@@ -87,6 +87,7 @@ def test_installs_into_two_environments_run_side_by_side_and_lock_waits(
     project: Project, home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
     venvs = [new_venv("first"), new_venv("second")]
+    read = new_venv("read")
     with Pause(INSTALLING) as pause:
         running = [
             project.start(home, "install", venv=venv, environ=pause.environment)
@@ -97,7 +98,7 @@ def test_installs_into_two_environments_run_side_by_side_and_lock_waits(
         locking = project.start(home, "lock")
         locking.says("Waiting for the project")
         for reader in (("show",), ("check",), ("env", "info"), ("run", "true")):
-            assert "Waiting" not in project.poetry(home, *reader).out
+            assert "Waiting" not in project.poetry(home, *reader, venv=read).out
         for arrival in arrivals:
             arrival.let_go()
         for command in (*running, locking):
@@ -121,7 +122,7 @@ def test_readers_never_wait(
             environ={**pause.environment, **command_scope},
         )
         arrival = pause.arrival()
-        project.poetry(home, *arguments).succeeded()
+        project.poetry(home, *arguments, venv=new_venv("read")).succeeded()
         arrival.let_go()
         running.result().succeeded()
 

@@ -46,7 +46,12 @@ def lock(project: Project, home: PoetryHome) -> None:
         digest = Locker(file, content)._get_content_hash()
         file.write_text(HASH.sub(digest, file.read_text()))
         return
-    project.poetry(home, "lock").succeeded()
+    # Whether it is made here or was kept: no environment comes of it.
+    environ = {
+        "POETRY_VIRTUALENVS_IN_PROJECT": "false",
+        "POETRY_VIRTUALENVS_PATH": str(project.path.parent / "environments-to-lock"),
+    }
+    project.poetry(home, "lock", environ=environ).succeeded()
     KEPT.mkdir(parents=True, exist_ok=True)
     mine = kept.with_suffix(f".{os.getpid()}")
     mine.write_text(file.read_text().replace(index.url, PLACE))
