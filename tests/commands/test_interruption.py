@@ -110,7 +110,8 @@ def test_the_second_interrupt_does_not_wait(
         pause.arrival()
         while not running.has_ended:  # a signal may be taken for the first one
             running.send_signal(signal.SIGINT)
-        assert running.result(timeout=30).code == 130
+        # One that meets Python as it ends is its death, which a shell calls 130 too.
+        assert running.result(timeout=30).code in (130, -signal.SIGINT)
     repaired = project.poetry(home, "install", venv=venv).succeeded()
     assert "Repaired: lib" in repaired.out
     assert _has_library(venv)

@@ -183,7 +183,7 @@ SCENARIOS = {
     "small": (SMALL, NOTHING),
     "no links, noexec": (NEITHER, MOVED),
     "no links, small": (SMALL_NO_LINKS, MOVED),
-    # Python itself falls back to another one that it can write to.
+    # Python itself falls back to another one that it can write to, on any device.
     "read-only": (Mount("ro"), ""),
 }
 
@@ -194,7 +194,8 @@ def check_install(scenario: str, home: PoetryHome, site: Site, venv: Path) -> No
     environ = {"POETRY_SAFE_INSTALL_EVENTS": str(file)}
     arguments = ("install", "-v")
     result = site.poetry(home, mount, *arguments, venv=venv, environ=environ)
-    assert f"isolated builds: {said}" in result.succeeded().out
+    result.succeeded()
+    assert not said or f"isolated builds: {said}" in result.out
     assert len(told(file, "temp-directory-moved")) == (said == MOVED)
     assert "Preparing build environment" in result.out
     assert site.left == []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
+INSTALL = ("install", "--no-root")
 THREADS = 4
 """Of one install; each downloads one package."""
 
@@ -37,6 +41,7 @@ import json, os, threading
 from keyring.backend import KeyringBackend
 
 together = threading.Barrier({THREADS})
+asked = threading.local()
 
 def record(what, *names):
     with open(os.environ["KEYRING_RECORD"], "a") as file:
@@ -47,9 +52,12 @@ class Keyring(KeyringBackend):
 
     def get_password(self, service, username):
         in_thread = threading.current_thread() is not threading.main_thread()
-        record("thread" if in_thread else "main", service, username)
-        if in_thread and service != "python-poetry-check":
-            together.wait(60)  # all threads are here, or this raises
+        # Whether a thread asks again depends on what another one has learnt meanwhile.
+        if not hasattr(asked, "once"):
+            record("thread" if in_thread else "main", service, username)
+            if in_thread and service != "python-poetry-check":
+                asked.once = True
+                together.wait(60)  # all threads are here, or this raises
         return "secret" if service == "poetry-repository-local" else None
 
     def set_password(self, service, username, password):
@@ -82,6 +90,10 @@ COUNTING = Distribution(
         "counting_watch.pth": "import counting_watch\n",
     },
 )
+
+
+class PasswordLostError(Exception):
+    """An index has refused a request that somebody with the password has sent."""
 
 
 class PrivateIndex(LocalIndex):
@@ -148,7 +160,10 @@ class User:
         )
 
         def told() -> Told:
-            result = running.result().succeeded()
+            result = running.result()
+            if "401 Client Error" in result.out:
+                raise PasswordLostError
+            result.succeeded()
             lines = [json.loads(line) for line in record.read_text().splitlines()]
             out = [
                 re.sub(r"\(?[\d.]+s\)?", "", line) for line in result.out.split("\n")
@@ -156,6 +171,28 @@ class User:
             return Told(sorted(lines), sorted(out))
 
         return told
+
+    def installs(self, venvs: list[Path]) -> list[Told]:
+        """What installs tell that run at once.
+
+        Poetry itself, alone, now and then sends a request without the password that
+        this thread was given: 2 of 24 times on two busy cores.
+        """
+        for attempt in range(5):
+            running = [
+                self.start(f"install-{attempt}-{venv.name}", *INSTALL, venv=venv)
+                for venv in venvs
+            ]
+            try:
+                return [wait() for wait in running]
+            except PasswordLostError:
+                for wait in running:
+                    with suppress(PasswordLostError):
+                        wait()
+                for venv in venvs:
+                    shutil.rmtree(venv)
+                    make_venv(venv)
+        raise PasswordLostError
 
 
 @pytest.mark.parametrize(
@@ -183,11 +220,8 @@ def test_the_reads_are_the_same(
         writing = user.start("config", *config, venv=venvs[0])()
         # How files are written is another matter.
         writing = Told([read for read in writing.reads if read[0] != "open"], [])
-        running = [
-            user.start(f"install-{number}", "install", "--no-root", venv=venv)
-            for number, venv in enumerate(venvs)
-        ]
-        told[kind] = [lock, writing, *(wait() for wait in running)]
+        installs = user.installs(venvs)
+        told[kind] = [lock, writing, *installs]
         for venv in venvs:
             (site,) = venv.glob("lib/python*/site-packages")
             assert {path.stem for path in site.glob("private*.py")} == {*NAMES}
@@ -196,4 +230,4 @@ def test_the_reads_are_the_same(
         assert plain == protected_one
     installs = told["protected"][2:]
     asked = ["thread", "poetry-repository-local", "user"]
-    assert all(each.reads.count(asked) >= THREADS for each in installs)
+    assert all(each.reads.count(asked) == THREADS for each in installs)

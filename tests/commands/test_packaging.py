@@ -11,6 +11,7 @@ import sys
 import tarfile
 import zipfile
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from tests.laboratory.poetries import poetry_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.projects import Project
@@ -155,8 +155,14 @@ def test_added_and_removed_as_readme_says(
     run("poetry install && poetry run python -c 'import demo'")
 
     found = set(tmp_path.rglob("*safe?install*")) - {*own_folder.iterdir()}
-    locks = (".safe-install.lock", ".safe-install.lock.holders")
-    assert found == {home.site_packages / name for name in locks}
+    (venv,) = tmp_path.glob("venvs/*")
+    locks = (
+        home.site_packages / ".safe-install.lock",
+        venv / ".poetry-safe-install.lock",
+    )
+    assert found == {
+        place for lock in locks for place in (lock, Path(f"{lock}.holders"))
+    }
     for place in (*found, *tmp_path.glob("venvs/*/.lock.holders")):
         assert (
             list(place.iterdir()) == [] if place.is_dir() else place.stat().st_size == 0
