@@ -15,8 +15,10 @@ from poetry_plugin_safe_install.private_files import PREFIX
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
+from tests.laboratory.libraries import make_library
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.projects import Project
 from tests.laboratory.wheels import Distribution
 
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
-    from tests.laboratory.projects import Project
 
 WHEEL = "slow-1.0-py3-none-any.whl"
 
@@ -146,6 +147,53 @@ def test_killed_in_the_middle_of_writing(
     assert modules_in(venv) == MODULES
     assert len(wheels_in(cache)) == 1
     assert private_directories_in(cache) == []
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
+def test_half_a_wheel_that_poetry_alone_has_left(
+    version: str,
+    share: float,
+    new_user: Callable[[str], Project],
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Its name is that of a wheel, and nothing else is known of it."""
+    home = poetry_home(version)
+    project = new_user("one")
+    project.poetry(home, "lock").succeeded()
+    project.poetry(home, "install", venv=new_venv("one")).succeeded()
+    (wheel,) = wheels_in(tmp_path / "cache")
+    data = wheel.read_bytes()
+    wheel.write_bytes(data[: int(len(data) * share)])
+
+    project.poetry(home, "install", venv=new_venv("two")).succeeded()
+
+    assert modules_in(new_venv("two")) == MODULES
+    assert len(wheel.read_bytes()) == len(data)
+
+
+def test_half_a_wheel_of_a_git_repository(
+    home: PoetryHome,
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    library = Project(make_library(tmp_path / "library", "in-tree"))
+    library.git("init", "--quiet", "--initial-branch", "main")
+    library.git("add", "--all")
+    library.git("commit", "--quiet", "--message", "first")
+    requirement = f"library @ git+file://{library.path}@main"
+    project = new_project("one", dependencies=(requirement,))
+    project.poetry(home, "lock", venv=new_venv("lock")).succeeded()
+    project.poetry(home, "install", venv=new_venv("one")).succeeded()
+    (wheel,) = (tmp_path / "cache" / "artifacts").rglob("library-*.whl")
+    data = wheel.read_bytes()
+    wheel.write_bytes(data[: len(data) // 2])
+
+    project.poetry(home, "install", venv=new_venv("two")).succeeded()
+
+    assert len(wheel.read_bytes()) == len(data)
 
 
 def test_one_that_is_still_building_is_left_alone(

@@ -63,6 +63,16 @@ class SharedDownloads:
             " the lock file names; it is downloaded once more.</warning>"
         )
 
+    def is_whole(self, wheel: Path) -> bool:
+        from zipfile import BadZipFile
+        from zipfile import ZipFile
+
+        try:
+            with ZipFile(wheel) as archive:  # its list of files comes last
+                return bool(archive.namelist())
+        except (OSError, BadZipFile):
+            return False
+
     def _acquire(self, lock: Lock, tell: Callable[[str], bool] | None) -> HeldLock:
         make_directory(lock.path.parent)
         held, _ = acquire(

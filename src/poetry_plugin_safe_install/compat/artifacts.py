@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from poetry.core.packages.utils.link import Link
     from poetry.installation.executor import Executor
     from poetry.packages.direct_origin import DirectOrigin
+    from poetry.utils.cache import ArtifactCache
 
     class Downloads(Protocol):
         """What is asked by everything that downloads into the artifact cache."""
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
         def again(self, file: Path) -> None:
             """A file in the cache is not what the lock file names: another is fetched."""
+
+        def is_whole(self, wheel: Path) -> bool:
+            """Whether a wheel that was built is one from its beginning to its end."""
 
 
 ARTIFACTS = Internals("the artifact cache", PROGRESS)
@@ -102,6 +106,40 @@ def _download_link(
     for built in set(cached.parent.glob("*.whl")) - {cached}:
         built.unlink(missing_ok=True)  # from what was not the right one
     return original(executor, operation, link)
+
+
+# No lock file has the hash of a wheel that was built here. Poetry without this plugin
+# builds into the cache itself: where it was killed there is half a wheel, for good.
+
+
+@ARTIFACTS.around("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_link")
+def _get_cached_archive_for_link(
+    downloads: Downloads,
+    original: Callable[..., Path | None],
+    cache: ArtifactCache,
+    link: Link,
+    **kwargs: Any,
+) -> Path | None:
+    found = original(cache, link, **kwargs)
+    if found is None or found.name == link.filename or downloads.is_whole(found):
+        return found
+    found.unlink(missing_ok=True)
+    return original(cache, link, **kwargs)
+
+
+@ARTIFACTS.around("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_git")
+def _get_cached_archive_for_git(
+    downloads: Downloads,
+    original: Callable[..., Path | None],
+    cache: ArtifactCache,
+    *args: Any,
+    **kwargs: Any,
+) -> Path | None:
+    found = original(cache, *args, **kwargs)
+    if found is None or downloads.is_whole(found):
+        return found
+    found.unlink(missing_ok=True)
+    return None
 
 
 @ARTIFACTS.uses("poetry.installation.executor", "Executor._validate_archive_hash")
