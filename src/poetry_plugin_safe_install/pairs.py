@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.errors import LockUnavailableError
-from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.writes import replacing
 
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.locks.lock import Lock
-    from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.store import Store
 
 
@@ -45,15 +41,6 @@ class Pair:
             if _digest(self._lock) == told["after"]:
                 self._restore(_before(told))
         self.end()
-
-    def put_back_alone(self, session: Session, lock: Lock) -> None:
-        """As ``put_back``, with the project's lock taken for it."""
-        # Where it cannot be taken, that is told when it is taken for the command.
-        with (
-            suppress(LockUnavailableError),
-            session.beside_plan(lock, Mode.EXCLUSIVE),
-        ):
-            self.put_back()
 
     def put_back(self) -> None:
         """Have the old lock file back, unless pyproject.toml fits the new one.

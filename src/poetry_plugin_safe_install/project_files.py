@@ -39,11 +39,12 @@ class ProjectFiles:
         :param pyproject: with its real directory.
         :param backend: the setting ``lock-backend``.
         """
-        self._io = io
-        self._pyproject = pyproject
+        self.io = io
+        self.pyproject = pyproject
         self._store = store
         self._backend = backend
         self._locked = [pyproject.parent]
+        self._stores = {pyproject.parent: store}
         self._before = fingerprint(pyproject.parent)
         self._seen: list[object] = []
 
@@ -53,8 +54,8 @@ class ProjectFiles:
         :param others: whether there are other plugins.
         :param alike: see ``Lock.alike``.
         """
-        root = self._pyproject.parent
-        self._locked = with_path_dependencies(self._pyproject) if others else [root]
+        root = self.pyproject.parent
+        self._locked = with_path_dependencies(self.pyproject) if others else [root]
         found = []
         for directory in self._locked:
             store = self._store_of(directory)
@@ -67,15 +68,28 @@ class ProjectFiles:
     @property
     def own_lock(self) -> Lock:
         """The lock of the command's own project."""
-        root = self._pyproject.parent
-        return project_lock(self._store_of(root), root, self._backend)
+        return self.lock_of(self.pyproject.parent)
+
+    def lock_of(self, directory: Path) -> Lock:
+        return project_lock(self._store_of(directory), directory, self._backend)
+
+    @property
+    def journals(self) -> dict[Path, Path]:
+        """Where ``rewrites`` keeps what was rewritten, by the directory of a project."""
+        return {at: store.rewritten for at, store in self._stores.items()}
+
+    @property
+    def left_rewritten(self) -> list[Path]:
+        """Projects with such a file: a command rewrites them, or it has died."""
+        return [at for at, file in self.journals.items() if os.path.exists(file)]
 
     def _store_of(self, directory: Path) -> Store:
-        if directory != self._pyproject.parent:
+        if directory != self.pyproject.parent:
             from poetry_plugin_safe_install.compat.config import cache_directory
 
             store = find_store(directory, cache_directory)
             make_store(store)
+            self._stores[directory] = store
             return store
         if not (self._store.path.is_dir() and self._store.locks.is_dir()):
             make_store(self._store)
@@ -83,7 +97,7 @@ class ProjectFiles:
         return self._store
 
     def _announce_store(self) -> None:
-        store, io = self._store, self._io
+        store, io = self._store, self.io
         what = "locks and plugin sets" if store.locks == store.path else "plugin sets"
         if store.is_mistake or (store.why_elsewhere and io.is_verbose()):
             io.write_error_line(
@@ -95,16 +109,16 @@ class ProjectFiles:
     def are_others_now(self) -> bool:
         """Whether there are other path dependencies than those that were locked."""
         is_alone = len(self._locked) == 1
-        return not is_alone and with_path_dependencies(self._pyproject) != self._locked
+        return not is_alone and with_path_dependencies(self.pyproject) != self._locked
 
     @property
     def are_locked(self) -> bool:
         """Whether there is a lock file."""
-        return os.path.exists(self._pyproject.with_name("poetry.lock"))
+        return os.path.exists(self.pyproject.with_name("poetry.lock"))
 
     def alike(self, command: str) -> str:
         """The same for all commands whose plugins do the same to this project."""
-        seen = fingerprint(self._pyproject.parent)
+        seen = fingerprint(self.pyproject.parent)
         return f"{command} {os.path.realpath(sys.prefix)} {seen[0]}"
 
     @property
@@ -119,11 +133,11 @@ class ProjectFiles:
 
     def remember(self) -> None:
         """Nobody else rewrites them from now on."""
-        self._before = fingerprint(self._pyproject.parent)
+        self._before = fingerprint(self.pyproject.parent)
 
     @property
     def were_rewritten(self) -> bool:
-        return fingerprint(self._pyproject.parent) != self._before
+        return fingerprint(self.pyproject.parent) != self._before
 
 
 def fingerprint(project: Path) -> list[object]:

@@ -22,10 +22,14 @@ from poetry_plugin_safe_install.writes import replacing
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
+    from contextlib import ExitStack
     from pathlib import Path
+
+    from cleo.io.io import IO
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.pairs import Pair
+    from poetry_plugin_safe_install.store import Store
 
 PYPROJECT, LOCK = "pyproject.toml", "poetry.lock"
 
@@ -48,6 +52,13 @@ class ProjectWrites:
         """What poetry.lock was when the command's own code started."""
         self.pair: Pair | None = None
         """What keeps the two files together where the command writes both."""
+
+    def write_both_or_none(self, store: Store, io: IO, ending: ExitStack) -> None:
+        """:param ending: what is done when the command has ended."""
+        from poetry_plugin_safe_install.pairs import Pair
+
+        self.pair = Pair(self._project / PYPROJECT, store, io)
+        ending.callback(self.pair.put_back)
 
     def reading(self, path: Path, read: Callable[[], Any]) -> Any:
         if not self._is(path, PYPROJECT):

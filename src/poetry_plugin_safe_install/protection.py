@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.locks.session import Step
     from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
     from poetry_plugin_safe_install.project_writes import ProjectWrites
+    from poetry_plugin_safe_install.rewrites import Rewrites
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
     from poetry_plugin_safe_install.summary import Summary
@@ -128,6 +129,7 @@ class ProtectedCommand(Protection):
         self._calls: list[tuple[needs.Row, Mode | None]] = []
         """The row of each caller of a command, and how it held the project."""
         self._interruption: Interruption | None = None
+        self._rewrites: Rewrites | None = None
 
     # 1. Every plugin is loaded, none is activated.
 
@@ -143,18 +145,14 @@ class ProtectedCommand(Protection):
 
     def _lock_project(self) -> None:
         """Lock the project, with what a killed command has left put back."""
-        self._put_back_pair()
+        self._put_back()
         self._lock_as_far_as_known()
-        if self._put_back_pair():  # it was killed while this command waited for it
+        if self._put_back():  # it was killed while this command waited for it
             self._lock_as_far_as_known()
         if self._command.words[0] in ("add", "remove") and self._session.is_locked(
             PROJECT
         ):
-            from poetry_plugin_safe_install.pairs import Pair
-
-            pair = Pair(self._pyproject, self._store, self._command.io)
-            self._ending.callback(pair.put_back)
-            self.files.pair = pair
+            self.files.write_both_or_none(self._store, self._command.io, self._ending)
 
     @cached_property
     def files(self) -> ProjectWrites:
@@ -168,16 +166,14 @@ class ProtectedCommand(Protection):
         self._walk(needs.WRITES, plan)
         self._facts.written = True
 
-    def _put_back_pair(self) -> bool:
-        if not self._store.pair.exists():
+    def _put_back(self) -> bool:
+        """Have files as they were before a command that was killed changed them."""
+        if not (self._store.pair.exists() or self._files.left_rewritten):
             return False
-        from poetry_plugin_safe_install.pairs import Pair
+        from poetry_plugin_safe_install.left_files import put_back
 
         self._session.release(PROJECT)
-        lock = self._files.own_lock
-        Pair(self._pyproject, self._store, self._command.io).put_back_alone(
-            self._session, lock
-        )
+        put_back(self._session, self._files, self._store)
         self._command.reload_project()
         return True
 
@@ -254,6 +250,11 @@ class ProtectedCommand(Protection):
         if self._facts.rewriters:
             self._command.prepare_for_work()
         self._walk(needs.ACTIVATED)
+        if self._facts.others and self._session.mode(PROJECT) is Mode.EXCLUSIVE:
+            from poetry_plugin_safe_install.rewrites import watch_rewrites
+
+            journals, command = self._files.journals, self._command
+            self._rewrites = watch_rewrites(command, journals, self._ending)
 
     # 3. The command starts; no listener has been called.
 
@@ -315,6 +316,8 @@ class ProtectedCommand(Protection):
     def command_runs(self, event: ConsoleCommandEvent) -> None:
         if self._facts.rewriters and self._files.were_rewritten:
             self._facts.rewritten = True
+        if self._rewrites:
+            self._rewrites.command_runs()
         self._walk(needs.RUNS)
         if self._row.need is Need.RUN:
             self._environment.wait_until_ready(event, self._plan)

@@ -73,6 +73,11 @@ class Store:
         return self.locks / "pair.json"
 
     @property
+    def rewritten(self) -> Path:
+        """What ``rewrites`` keeps while a plugin has files of the project rewritten."""
+        return self.locks / "rewritten.json"
+
+    @property
     def is_used(self) -> bool:
         """Whether it has plugin sets, or leftovers of one."""
         return self.plugin_sets.exists() or self.staging.exists()

@@ -8,9 +8,11 @@ import pytest
 
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.environments import installed_version
+from tests.laboratory.killing import killed
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.poetries import download
+from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.tagged import make_tagged_project
 from tests.laboratory.wheels import Distribution
 
@@ -184,6 +186,136 @@ def test_services_with_dynamic_versioning(
         assert (site / f"{service.path.name}-1.2.3.dist-info").exists()
         assert len(list(site.glob("lib-*.dist-info"))) == 1
         assert is_restored(service)
+
+
+@pytest.fixture
+def tagged(
+    plain_home: PoetryHome, index: LocalIndex, environ: dict[str, str], tmp_path: Path
+) -> Project:
+    """A project whose version is dynamic, for a Poetry that has the plugin itself."""
+    path = tmp_path / "project"
+    return make_tagged_project(
+        path, index, [plain_home], environ=environ, required=False
+    )
+
+
+@pytest.fixture
+def left_rewritten(
+    tagged: Project, dynamic_home: PoetryHome, new_venv: Callable[..., Path]
+) -> tuple[Project, str]:
+    """What a killed command leaves, and what pyproject.toml was before."""
+    text = tagged.pyproject.read_text()
+    venv = new_venv("killed")
+    with Pause(RUNS) as pause:
+        show = tagged.start(dynamic_home, "show", venv=venv, environ=pause.environment)
+        pause.arrival()
+        show.kill()
+    assert "enable = false" in tagged.pyproject.read_text()
+    return tagged, text
+
+
+def test_killed_while_rewritten(
+    left_rewritten: tuple[Project, str],
+    home: PoetryHome,
+    dynamic_home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    project, text = left_rewritten
+    venv = new_venv("environment")
+    locked = project.poetry(home, "lock", venv=venv).succeeded()
+    assert f"Put back: {project.pyproject}" in locked.out
+    assert project.pyproject.read_text() == text
+    installed = project.poetry(dynamic_home, "install", venv=venv).succeeded()
+    assert "Put back" not in installed.out
+    assert installed_version(venv) == "1.2.3"
+
+
+def test_killed_while_rewritten_and_changed_since(
+    left_rewritten: tuple[Project, str], home: PoetryHome
+) -> None:
+    project, text = left_rewritten
+    with project.pyproject.open("a") as file:
+        file.write("# somebody's\n")
+    changed = project.pyproject.read_text()
+    original = project.store / "pyproject.toml.original"
+    locked = project.poetry(home, "lock").succeeded()
+    assert f"what it was before is kept in {original}." in locked.out
+    assert original.read_text() == text
+    assert project.pyproject.read_text() == changed
+    assert "kept in" not in project.poetry(home, "lock").succeeded().out
+
+
+def test_nested_command_puts_nothing_back(
+    tagged: Project, dynamic_home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """What the command has rewritten that has started it is no leftover."""
+    script = tagged.path / "build.py"
+    command = [str(dynamic_home.executable), "lock", "--no-interaction"]
+    script.write_text(
+        "import os, subprocess\n"
+        f"done = subprocess.run({command!r}, capture_output=True, text=True)\n"
+        "with open('said', 'a') as said:\n"
+        "    said.write(done.stdout + done.stderr + open('pyproject.toml').read())\n"
+    )
+    built = "[tool.poetry.build]\nscript = 'build.py'\ngenerate-setup-file = false\n"
+    tagged.pyproject.write_text(f"{tagged.pyproject.read_text()}\n{built}")
+    tagged.poetry(dynamic_home, "lock").succeeded()
+    tagged.git("commit", "-qam", "builds")
+    tagged.git("tag", "-f", "v1.2.3")
+    tagged.poetry(dynamic_home, "install", venv=new_venv("environment")).succeeded()
+    said = (tagged.path / "said").read_text()
+    assert "enable = false" in said
+    assert "Put back" not in said
+
+
+def kill_show(
+    project: Project, dynamic_home: PoetryHome, home: PoetryHome, venv: Path, text: str
+) -> Callable[[int, bool], bool]:
+    """What kills ``show`` at a change, and sees that the next command is right."""
+    poetry = Preloaded(dynamic_home, project.environment())
+
+    def kill(at: int, half: bool) -> bool:
+        project.pyproject.write_text(text)
+        found = killed(
+            poetry, project, "show", venv=venv, below=project.path, at=at, half=half
+        )
+        project.poetry(home, "check", "--lock", venv=venv)
+        project.poetry(home, "lock", venv=venv).succeeded()
+        assert is_restored(project), (at, half)
+        return found.was_killed
+
+    return kill
+
+
+def test_killed_at_some_rewrites(
+    tagged: Project,
+    dynamic_home: PoetryHome,
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    venv, text = new_venv("environment"), tagged.pyproject.read_text()
+    tagged.poetry(home, "lock", venv=venv).succeeded()
+    kill = kill_show(tagged, dynamic_home, home, venv, text)
+    assert [kill(at, half) for at in (6, 14) for half in (False, True)]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_soak_of_every_rewrite(
+    tagged: Project,
+    dynamic_home: PoetryHome,
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+) -> None:
+    venv, text = new_venv("environment"), tagged.pyproject.read_text()
+    tagged.poetry(home, "lock", venv=venv).succeeded()
+    kill = kill_show(tagged, dynamic_home, home, venv, text)
+    at = 1
+    while kill(at, False):
+        kill(at, True)
+        at += 1
+    print(f"\n{2 * at - 2} kills")
+    assert at > 10
 
 
 def is_restored(project: Project) -> bool:

@@ -201,8 +201,9 @@ def _left(context: CheckContext, environment: Any, locks: list[Lock]) -> Iterato
     if not _held_now(locks[0]).holders:
         for path in _children(store.staging):
             yield _prunable(STAGING, path)
-        if store.pair.exists():
-            yield Left(FILES, str(store.pair), size_of(store.pair), "", "install")
+        for journal in (store.pair, store.rewritten):
+            if journal.exists():
+                yield Left(FILES, str(journal), size_of(journal), "", "install")
     for path in _children(place_aside(home)):
         if is_abandoned(path):
             yield _prunable(REMOVED, path)

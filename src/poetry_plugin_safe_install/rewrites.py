@@ -1,0 +1,143 @@
+"""Files of the project that another plugin rewrites for the length of a command.
+
+poetry-dynamic-versioning puts the version into pyproject.toml, and into what else it is
+told to, before the command's own code runs, and takes it out again afterwards. What a
+file was before is kept in the store of its project as long as the command lives. Whoever
+finds it there, and has the project alone, puts the file back: that command has died.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from contextlib import contextmanager
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from poetry_plugin_safe_install.compat.rewrites import REWRITES
+from poetry_plugin_safe_install.events import tell
+from poetry_plugin_safe_install.writes import replacing
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from cleo.io.io import IO
+
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+
+LARGEST = 4 * 1024**2
+"""Bytes of a file that is kept: no source file is larger."""
+
+
+def watch_rewrites(
+    command: StartingCommand, journals: Mapping[Path, Path], ending: ExitStack
+) -> Rewrites:
+    """
+    :param ending: what is done when the command has ended.
+    """
+    rewrites = Rewrites(journals)
+    command.patch(REWRITES, rewrites)
+    ending.callback(rewrites.end)
+    return rewrites
+
+
+class Rewrites:
+    """Those of one command, which holds all these projects exclusively."""
+
+    def __init__(self, journals: Mapping[Path, Path]) -> None:
+        """
+        :param journals: where what a file was before is kept, by the directory of the
+            project.
+        """
+        self._journals = journals
+        self._kept: dict[Path, dict[str, dict[str, Any]]] = {}
+        self._is_before = True
+
+    def command_runs(self) -> None:
+        """What is written from now on is the command's own doing, or put back."""
+        self._is_before = False
+
+    def end(self) -> None:
+        """Every file is as the plugins want to have it."""
+        for project in self._kept:
+            with suppress(OSError):
+                self._journals[project].unlink()
+        self._kept = {}
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        project = self._project_of(path)
+        if project is None:
+            yield path
+            return
+        new: list[Path] = []
+        with replacing(path, partial(self._keep, project, path, new)) as place:
+            if place != path:
+                new.append(place)
+            yield place
+
+    def _project_of(self, path: Path) -> Path | None:
+        """The nearest of the projects that a file is in, if it is to be kept."""
+        real = Path(os.path.realpath(path))
+        try:
+            is_kept = real.is_file() and real.stat().st_size <= LARGEST
+        except OSError:
+            return None
+        nearest = (parent for parent in real.parents if parent in self._journals)
+        return next(nearest, None) if is_kept else None
+
+    def _keep(self, project: Path, path: Path, new: list[Path]) -> None:
+        """:param new: what is going to take the place of the file."""
+        if not self._is_before:
+            return
+        name = os.path.relpath(os.path.realpath(path), project)
+        before = path.read_bytes().decode("latin-1")
+        kept = self._kept.setdefault(project, {})
+        told = kept.setdefault(name, {"before": before, "after": []})
+        told["after"] += [*map(_digest, new)]
+        with suppress(OSError), replacing(self._journals[project]) as journal:
+            journal.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def put_back(project: Path, journal: Path, io: IO) -> None:
+    """Have the files of a project as they were; it is held exclusively.
+
+    A file that has been changed since stays as it is.
+    """
+    kept: dict[str, dict[str, Any]] = {}
+    with suppress(OSError, ValueError):
+        kept = json.loads(journal.read_text(encoding="utf-8"))
+    for name, told in kept.items():
+        path, before = project / name, told["before"].encode("latin-1")
+        if _digest(path) in told["after"]:
+            with replacing(path) as place:
+                place.write_bytes(before)
+            io.write_error_line(
+                f"<info>Put back</info>: {path} (the command in which a plugin had"
+                " rewritten it was killed)."
+            )
+            tell("repaired", what=name, place=str(project))
+        elif _digest(path) != hashlib.sha256(before).hexdigest():
+            original = journal.with_name(f"{path.name}.original")
+            original.write_bytes(before)
+            io.write_error_line(
+                f"<warning>{path} was rewritten by a plugin, in a command that was"
+                " killed, and has been changed since. Nothing is done to it; what it"
+                f" was before is kept in {original}.</warning>"
+            )
+    journal.unlink()
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
