@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,6 +76,29 @@ def test_read_only(
 
     assert 304 in index.asked("/kept/")
     assert list(venv.glob("lib/python*/site-packages/kept.py"))
+
+
+@pytest.mark.parametrize("later", ["max-age=1", "no-store"])
+def test_read_only_with_answers_that_are_to_be_removed(
+    later: str,
+    project: Project,
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    tmp_path: Path,
+    index: CachingIndex,
+) -> None:
+    """What is stale and has no ETag, or may not be stored any more."""
+    cache, venv = tmp_path / "cache", new_venv("one")
+    filled = {"POETRY_CACHE_DIR": str(cache)}
+    index.headers = {"ETag": None, "Cache-Control": "max-age=1"}
+    project.poetry(home, "lock", venv=venv, environ=filled).succeeded()
+    mount = Mount(kind="none", options="bind,ro", source=str(cache))
+    time.sleep(2)  # then it is stale
+    index.headers["Cache-Control"] = later
+
+    on(mount, project, home)(venv, "lock", "--regenerate").succeeded()
+
+    assert index.asked("/kept/") == [200, 200]
 
 
 def test_full(

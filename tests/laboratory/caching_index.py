@@ -60,6 +60,8 @@ class CachingIndex(LocalIndex):
         """What is served in the place of what is there: by the end of the path."""
         self.generation = 0
         """Raise it, and all pages are others than before."""
+        self.headers: dict[str, str | None] = {}
+        """Sent in the place of its own; ``None``: not sent."""
         self.unchanged: set[str] = set()
         """Ends of paths of which the index says 304 whatever the asker has."""
         index = self
@@ -112,7 +114,8 @@ class CachingIndex(LocalIndex):
             headers["Connection"] = "close"
         self.answers.append((path, status))
         handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, str(value))
+        for name, value in {**headers, **self.headers}.items():
+            if value is not None:
+                handler.send_header(name, str(value))
         handler.end_headers()
         handler.wfile.write(body)

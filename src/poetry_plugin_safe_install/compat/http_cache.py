@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -22,6 +23,8 @@ from cachecontrol.controller import PERMANENT_REDIRECT_STATUSES
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from requests import PreparedRequest
     from urllib3 import HTTPResponse
 
@@ -93,7 +96,9 @@ class WholeEntryController(CacheController):
 
     def cached_request(self, request: PreparedRequest) -> HTTPResponse | Literal[False]:
         _forget(request)
-        response = super().cached_request(request)
+        response: HTTPResponse | Literal[False] = False
+        with _may_stay(request):
+            response = super().cached_request(request)
         kept = _kept(request)
         # What has no ETag is removed when it is stale.
         if response or (kept and "etag" not in kept.response.headers):
@@ -102,7 +107,8 @@ class WholeEntryController(CacheController):
 
     def cache_response(self, request: PreparedRequest, *args: Any, **kw: Any) -> None:
         _forget(request)
-        super().cache_response(request, *args, **kw)
+        with _may_stay(request):
+            super().cache_response(request, *args, **kw)
 
     def update_cached_response(
         self, request: PreparedRequest, response: HTTPResponse
@@ -192,6 +198,18 @@ class WholeEntryController(CacheController):
     @property
     def _prefix(self) -> bytes:
         return f"cc={self.serializer.serde_version},".encode()
+
+
+@contextmanager
+def _may_stay(request: PreparedRequest) -> Iterator[None]:
+    """CacheControl removes what is stale and has no ETag, and what may not be stored.
+
+    In a cache that is read-only, or another user's, it stays, and is not used.
+    """
+    try:
+        yield
+    except OSError as error:
+        logger.debug("Cache entry of %s cannot be removed: %s", request.url, error)
 
 
 def _content_length(response: dict[str, Any]) -> int | None:
