@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.compat.activation import Protection
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.needs import Row
+    from poetry_plugin_safe_install.store import Store
 
 
 class SafeInstallPlugin(ApplicationPlugin):
@@ -85,8 +86,13 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
             return None
         from poetry_plugin_safe_install.plugins_only import PluginsOnly
 
-        return PluginsOnly(command, store)
+        return PluginsOnly(command, store, lambda: _protect_story(command, row, store))
+    return _protect_story(command, row, store)
 
+
+def _protect_story(
+    command: StartingCommand, row: Row, store: Store
+) -> Protection | None:
     from poetry_plugin_safe_install.protection import protect
 
     return protect(command, row, store)

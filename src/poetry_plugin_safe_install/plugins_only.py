@@ -14,7 +14,10 @@ from poetry_plugin_safe_install.environments.places import is_marked
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cleo.events.console_command_event import ConsoleCommandEvent
+    from cleo.events.console_terminate_event import ConsoleTerminateEvent
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.settings import Settings
@@ -22,11 +25,25 @@ if TYPE_CHECKING:
 
 
 class PluginsOnly(Protection):
-    """It holds no lock but while it makes the environment, if there is none."""
+    """It holds no lock but while it makes the environment, if there is none.
 
-    def __init__(self, command: StartingCommand, store: Store) -> None:
+    If a plugin of the project's listens, it may rewrite the project, and the command is
+    protected from then on like any other.
+    """
+
+    def __init__(
+        self,
+        command: StartingCommand,
+        store: Store,
+        protect: Callable[[], Protection | None],
+    ) -> None:
+        """
+        :param protect: what protects the command where its plugins may rewrite.
+        """
         self._command = command
         self._store = store
+        self._protect = protect
+        self._full: Protection | None = None
 
     @cached_property
     def _settings(self) -> Settings | None:
@@ -57,7 +74,31 @@ class PluginsOnly(Protection):
                 return failed(self._command, error)
         return self
 
+    def plugins_activated(self, *, listen: bool) -> None:
+        if listen and self._settings:
+            self._full = self._protect()
+        if self._full:
+            self._full.plugins_activated(listen=listen)
+
+    def command_runs(self, event: ConsoleCommandEvent) -> None:
+        if self._full:
+            self._full.command_runs(event)
+
+    def command_terminates(self, event: ConsoleTerminateEvent) -> None:
+        if self._full:
+            self._full.command_terminates(event)
+
+    def exit_status(self, status: int) -> int:
+        return self._full.exit_status(status) if self._full else status
+
+    def command_ended(self) -> None:
+        if self._full:
+            self._full.command_ended()
+
     def command_starts(self, event: ConsoleCommandEvent) -> None:
+        if self._full:
+            self._full.command_starts(event)
+            return
         if not wants_environment(event):
             return
         poetry = event.command.poetry  # type: ignore[attr-defined]

@@ -246,6 +246,7 @@ class ProtectedCommand(Protection):
     # 2. Every plugin is activated.
 
     def plugins_activated(self, *, listen: bool) -> None:
+        self._facts.others |= listen
         self._facts.rewriters = listen or self._has_generic_plugins
         if self._facts.rewriters:
             self._command.prepare_for_work()

@@ -111,6 +111,34 @@ def test_services_that_share_a_path_dependency(
     second.poetry(rewriting_home, "lock").succeeded()
 
 
+@pytest.mark.parametrize("command", [("show",), ("check",)], ids=" ".join)
+def test_reader_of_a_project_that_requires_the_plugin(
+    command: tuple[str, ...],
+    new_project: Callable[..., Project],
+    plain_home: PoetryHome,
+    home: PoetryHome,
+    own_folder: Path,
+    new_venv: Callable[..., Path],
+) -> None:
+    """It holds no lock until it is known that the plugin listens."""
+    rewriting_plugin().wheel(own_folder)
+    project = new_project(tail=ENABLED, requires_plugins='rewriting = "*"')
+    project.poetry(plain_home, "lock").succeeded()
+    text = project.pyproject.read_text()
+    venv = new_venv("environment")
+    project.poetry(home, "install", venv=venv).succeeded()
+    with Barrier("rewritten") as rewritten:
+        first = project.start(home, *command, venv=venv, environ=rewritten.environment)
+        arrival = rewritten.arrival()
+        install = project.start(home, "install", venv=venv)
+        install.says(f"Waiting for the project {project.path}")
+        arrival.let_go()
+        first.result()
+        install.result().succeeded()
+    assert installed_version(venv) == "9.9.9"
+    assert project.pyproject.read_text() == text
+
+
 @pytest.fixture
 def dynamic_home(home: PoetryHome, tmp_path: Path) -> PoetryHome:
     """Poetry with this plugin and the real poetry-dynamic-versioning."""
