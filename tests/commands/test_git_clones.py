@@ -47,18 +47,26 @@ def project(new_project: Callable[..., Project], repository: Path) -> Project:
 
 @pytest.mark.parametrize("version", [*RESET])
 @pytest.mark.parametrize("command", ["lock", "install"])
+@pytest.mark.parametrize("protected", [True, False])
 def test_killed_between_the_commit_and_its_files(
+    protected: bool,
     command: str,
     version: str,
     project: Project,
     new_venv: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
+    """By a command with the plugin, or by Poetry alone, which sets no mark."""
     home, venv = poetry_home(version), new_venv("venv")
     if command == "install":
         project.poetry(home, "lock", venv=new_venv("other")).succeeded()
     with Pause(f"{RESET[version]}:before") as pause:
-        killed = project.start(home, command, venv=venv, environ=pause.environment)
+        killed = project.start(
+            poetry_home(version, protected=protected),
+            command,
+            venv=venv,
+            environ=pause.environment,
+        )
         pause.arrival()
         killed.kill()
     clone = venv / "src" / "library"

@@ -41,9 +41,18 @@ def remove_unfinished(place: Path) -> bool:
     :raises OSError: if it cannot be removed.
     """
     mark = mark_of(place)
-    if not mark.exists():
+    if not (mark.exists() or _has_no_index(place)):
         return False
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     mark.unlink(missing_ok=True)
     return True
+
+
+def _has_no_index(place: Path) -> bool:
+    """Whether the files were never completed, by whatever has cloned it.
+
+    git and dulwich write a clone's index after all of its files.
+    """
+    git = place / ".git"
+    return (git / "HEAD").exists() and not (git / "index").exists()
