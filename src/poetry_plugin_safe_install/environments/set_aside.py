@@ -52,8 +52,13 @@ def sweep(environment: Path) -> None:
 
 
 def is_abandoned(left: Path) -> bool:
-    """Whether the command that was removing it has died."""
+    """Whether it is an environment, and the command that was removing it has died.
+
+    Where ``.poetry`` is no directory, the project's locks lie beside it.
+    """
     pid = left.name.rpartition("-")[2]
-    if pid.isdigit() and is_alive(int(pid)):
+    if not pid.isdigit():
+        return False
+    if is_alive(int(pid)):
         return time.time() - left.stat().st_ctime > ABANDONED_AFTER
     return True

@@ -199,3 +199,12 @@ def test_environment_that_is_being_removed(tmp_path: Path) -> None:
     sweep(environment)
     assert not place_aside(environment).exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_environment_beside_those_being_removed(tmp_path: Path) -> None:
+    """Where ``.poetry`` is a file, the locks of the project are in this directory."""
+    place = place_aside(tmp_path / ".venv")
+    records = place / "project.lock.holders"
+    records.mkdir(parents=True)
+    sweep(tmp_path / ".venv")
+    assert records.exists()
