@@ -219,19 +219,26 @@ def test_one_directory_under_two_names(
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/bin/env"), reason="needs env(1)")
+@pytest.mark.parametrize(
+    "nested",
+    [("lock", "--regenerate"), ("run", "true"), ("install",)],
+    ids=" ".join,
+)
 def test_nested_command_with_an_empty_environment_finds_its_ancestor(
+    nested: tuple[str, ...],
     new_project: Callable[..., Project],
     home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
+    """``install`` builds the tree that its ancestor builds."""
     project = new_project()
+    venv = new_venv("environment")
     kept = [f"{name}={value}" for name, value in project.environ.items()]
-    kept += ["POETRY_SAFE_INSTALL_LOCK_TIMEOUT=10", f"PATH={os.environ['PATH']}"]
+    kept += ["POETRY_SAFE_INSTALL_LOCK_TIMEOUT=10", f"VIRTUAL_ENV={venv}"]
+    kept += [f"PATH={venv / 'bin'}:{os.environ['PATH']}"]
     around = ("/usr/bin/env", "-i", *kept)
-    with_build_script(
-        project, run_line(project.path, home, "lock", "--regenerate", around=around)
-    )
+    with_build_script(project, run_line(project.path, home, *nested, around=around))
     project.poetry(home, "lock").succeeded()
-    result = project.poetry(home, "install", venv=new_venv("environment"))
+    result = project.poetry(home, "install", venv=venv)
     result.succeeded()
     assert (project.path / "nested-done").exists()

@@ -83,6 +83,11 @@ def path_for_descendant(path: Path) -> Path:
     return path
 
 
+def announcers(path: Path) -> set[int]:
+    """The processes that have named a lock to this one, as far as it was told."""
+    return {held.pid for held in _entries() if held.is_at(path)}
+
+
 def path_within(path: Path, pid: int) -> Path:
     """The file that the descendants of a holder lock instead."""
     return path.with_name(f"{path.name}.within-{pid}")
@@ -99,6 +104,36 @@ def paths_within(path: Path) -> list[Path]:
     return [path.with_name(name) for name in found if name[len(start) :].isdigit()]
 
 
+def learn_from_ancestors() -> None:
+    """Know what ancestors were told, though the environment was emptied on the way.
+
+    ``env -i`` and sudo take the variable from a command, not from what has started them.
+    """
+    found: dict[tuple[str | int, ...], Announced] = {}
+    for pid in reversed(ancestors()):
+        for one in _parsed(_told(pid)):
+            found[tuple(one.entry)] = one
+    with _LOCK:
+        own = _entries()
+        for one in own:
+            found.pop(tuple(one.entry), None)
+        if found:
+            _store([*found.values(), *own])
+
+
+def _told(pid: int) -> str:
+    """The variable as a process was started with it, as far as Linux tells."""
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # another user's; no /proc
+        return "[]"
+    for entry in environ.split(b"\0"):
+        name, _, value = entry.partition(b"=")
+        if name == VARIABLE.encode():
+            return os.fsdecode(value)
+    return "[]"
+
+
 def _announced(path: Path) -> Announced:
     return Announced(path, os.getpid(), *_identity(path.parent))
 
@@ -112,10 +147,14 @@ def _identity(directory: Path) -> tuple[int, int]:
 
 
 def _entries() -> list[Announced]:
+    return _parsed(os.environ.get(VARIABLE, "[]"))
+
+
+def _parsed(listed: str) -> list[Announced]:
     try:
         return [
             Announced(Path(path), int(pid), int(device), int(inode))
-            for path, pid, device, inode in json.loads(os.environ.get(VARIABLE, "[]"))
+            for path, pid, device, inode in json.loads(listed)
         ]
     except (ValueError, TypeError):
         return []

@@ -25,6 +25,7 @@ from poetry_plugin_safe_install.store import make_directory
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from collections.abc import Iterator
     from collections.abc import Sequence
     from pathlib import Path
@@ -74,8 +75,8 @@ class HolderRecord:
 
     @property
     def is_of_ancestor(self) -> bool:
-        """Whether the holder has started this process, and does not want it to wait."""
-        other = self.announced and self.pid != os.getpid()
+        """Whether the holder has started this process, directly or not."""
+        other = self.pid != os.getpid()
         return self.is_here and other and is_ancestor(self.pid)
 
     def __str__(self) -> str:
@@ -160,10 +161,15 @@ def _known(directory: Path) -> Iterator[tuple[Path, HolderRecord, bool]]:
             yield path, record, lives
 
 
-def ancestor_among(records: list[HolderRecord]) -> int | None:
-    """The pid of a holder that has started this process, directly or not."""
-    found = (record.pid for record in records if record.is_of_ancestor)
-    return next(found, None)
+def ancestor_among(
+    records: list[HolderRecord], announcers: Collection[int] = ()
+) -> int | None:
+    """The pid of a holder that has started this process, and does not want it to wait.
+
+    :param announcers: those that have told this process so itself, not everybody.
+    """
+    wanted = (one for one in records if one.announced or one.pid in announcers)
+    return next((one.pid for one in wanted if one.is_of_ancestor), None)
 
 
 def pid_namespace() -> int:

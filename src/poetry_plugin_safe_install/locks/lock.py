@@ -238,7 +238,7 @@ def wait_until_free(
     :return: the seconds that were waited.
     """
     attempt = Attempt(lock, Mode.SHARED, command)
-    if attempt.would_succeed(lambda: True):
+    if attempt.would_succeed(lambda: True) or attempt.joins_ancestor():
         return 0.0
     from poetry_plugin_safe_install.locks.deadline import Deadline
     from poetry_plugin_safe_install.locks.deadline import timeout_message
@@ -353,7 +353,9 @@ class Attempt:
         if self._looked_for_ancestor or self.lock is not self._wanted:
             return False
         self._looked_for_ancestor = True
-        pid = ancestor_among(holders(self.lock.records))
+        descendants.learn_from_ancestors()
+        told = descendants.announcers(self.lock.path)
+        pid = ancestor_among(holders(self.lock.records), told)
         if pid is None:
             return False
         self.lock = self._wanted.within(descendants.path_within(self.lock.path, pid))

@@ -153,6 +153,35 @@ def test_ancestor_is_found_without_the_variable(held: HeldLock, path: Path) -> N
     assert child(path, Mode.EXCLUSIVE, plain()) == "held"
 
 
+EMPTIED = """\
+import os, subprocess, sys
+environ = {name: text for name, text in os.environ.items() if name != sys.argv[1]}
+sys.exit(subprocess.run(sys.argv[2:], env=environ).returncode)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_lock_of_one_build_is_found_below_its_process_without_the_variable(
+    held: HeldLock, path: Path
+) -> None:
+    """The process of the build has been told; what it starts has been not."""
+    command = [sys.executable, "-c", CHILD, str(path), "EXCLUSIVE", ""]
+
+    def said(environ: dict[str, str]) -> str:
+        below = [sys.executable, "-c", EMPTIED, VARIABLE, *command]
+        told = subprocess.run(
+            below, env=environ, input="\n", capture_output=True, text=True
+        )
+        return told.stdout.split()[0]
+
+    assert said(plain() | announcement(path)) == "held"
+    assert said(plain()) == "busy"
+    held.release()
+    other = Child(path, Mode.EXCLUSIVE, plain())
+    assert said(plain() | announcement(path)) == "busy", "what was told is stale"
+    other.release()
+
+
 @pytest.mark.parametrize("host", ["", "another-host"])
 def test_record_of_a_dead_holder_is_not_believed(path: Path, host: str) -> None:
     records = Lock(path, "the thing").records
