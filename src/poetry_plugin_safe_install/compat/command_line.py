@@ -149,9 +149,10 @@ class StartingCommand:
     @property
     def arguments(self) -> list[str]:
         """The command and all that follows it."""
-        tokens = self._tokens
-        first = self.words[0]
-        return tokens[tokens.index(first) :] if first in tokens else tokens
+        tokens, first, at = self._tokens, self.words[0], 0
+        while tokens[at:] and tokens[at] != first:
+            at += 2 if tokens[at] in PLACE else 1  # a directory may be called like it
+        return tokens[at:] or tokens
 
     @property
     def place(self) -> list[str]:
