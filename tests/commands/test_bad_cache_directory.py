@@ -55,6 +55,23 @@ def on(mount: Mount, project: Project, home: PoetryHome) -> Callable[..., Result
     return run
 
 
+def test_lock_that_would_be_there(
+    project: Project, home: PoetryHome, new_venv: Callable[..., Path], tmp_path: Path
+) -> None:
+    """``.poetry`` is a file, so that what belongs there is in the cache directory."""
+    (project.path / ".poetry").touch()
+    file = tmp_path / "file"
+    file.touch()
+    environ = {"POETRY_CACHE_DIR": str(file / "cache")}
+    result = project.poetry(
+        home, "run", "true", venv=new_venv("environment"), environ=environ
+    ).succeeded()
+    assert (
+        f"The lock of the project cannot be taken: Not a directory ({file}"
+    ) in result.out
+    assert "). poetry-plugin-safe-install cannot keep other" in result.out
+
+
 def test_read_only(
     project: Project,
     home: PoetryHome,

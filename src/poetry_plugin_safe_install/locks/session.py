@@ -244,7 +244,7 @@ class Session:
             if held and all(one.mode is Mode.SHARED for one in held):
                 self._modes[resource] = Mode.SHARED
         except (OSError, LockUnavailableError) as error:
-            self._warn(error)
+            self._warn(resource, error)
 
     def _acquire(self, lock: Lock, mode: Mode) -> HeldLock:
         if held := try_acquire(lock, mode, self._command):
@@ -265,9 +265,13 @@ class Session:
         held.announce()
         return held
 
-    def _warn(self, error: Exception) -> None:
+    def _warn(self, resource: str, error: Exception) -> None:
         """The lock cannot be taken here; Poetry runs without it."""
+        why = str(error)
+        if isinstance(error, OSError):  # of the directory that the lock belongs in
+            guarded, said = f"the {resource}", error.strerror
+            why = f"The lock of {guarded} cannot be taken: {said} ({error.filename})."
         self._io.write_error_line(
-            f"<warning>{error} poetry-plugin-safe-install cannot keep other commands"
+            f"<warning>{why} poetry-plugin-safe-install cannot keep other commands"
             " away.</warning>"
         )
