@@ -25,7 +25,7 @@ class Need:
     """
 
     NOTHING: ClassVar[Need]
-    """The command does not concern the project, but another plugin may rewrite it."""
+    """The command is not about the project, but another plugin may rewrite it."""
 
     CHECK: ClassVar[Need]
     """Tells what an install would meet. Nothing is locked, made or changed."""
@@ -112,9 +112,9 @@ class Row:
 
 
 _NOTHING = Row(Need.NOTHING, caches=False, writes=False)
-_CONFIG = Row(Need.NOTHING, caches=False)
+_CONFIG = Row(Need.PLUGINS, caches=False)
 _RUN = Row(Need.RUN, caches=False, writes=False)
-_CACHES = Row(Need.NOTHING)
+_CACHES = Row(Need.PLUGINS)
 _INSTALL = Row(Need.INSTALL, changes=True, builds=True)
 _WRITE = Row(Need.WRITE, caches=False)
 _WRITE_BOTH = Row(Need.WRITE, changes=True, caches=False)
@@ -127,22 +127,22 @@ _SHOW = Row(Need.PLUGINS, caches=False, writes=False, looks=True)
 
 _TABLE: dict[tuple[str, ...], Row] = {
     ("--version",): _NOTHING,
-    ("about",): _NOTHING,
+    ("about",): _PLUGINS_ONLY,
     ("cache",): _CACHES,
     ("check",): _PLUGINS_ONLY,
-    ("config",): _NOTHING,
+    ("config",): _PLUGINS_ONLY,
     ("env",): _PLUGINS_ONLY,
     ("help",): _PLUGINS_ONLY,
     ("init",): _CACHES,
     ("list",): _PLUGINS_ONLY,
     ("new",): _CACHES,
-    ("python",): _NOTHING,
+    ("python",): _PLUGINS_ONLY,
     ("search",): _CACHES,
-    ("self",): _CACHES,
+    ("self",): Row(Need.NOTHING),
     ("self", "add"): _SELF,
     ("self", "install"): _SELF,
     ("self", "remove"): _SELF,
-    ("self", "show"): _NOTHING,
+    ("self", "show"): _PLUGINS_ONLY,
     ("self", "sync"): _SELF,
     ("self", "update"): _SELF,
     ("run",): _RUN,

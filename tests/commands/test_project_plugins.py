@@ -315,6 +315,30 @@ def test_project_plugin_and_dependency_override_those_of_poetry(
         assert active == ["helping 2.0 is active", "overridden 2.0 is active"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["about", "cache list", "config --list", "help about", "self show plugins"],
+)
+def test_any_command_has_the_plugins(
+    command: str,
+    new_plugged: Callable[..., Project],
+    home: PoetryHome,
+    plain_home: PoetryHome,
+) -> None:
+    """Also one that is not about the project: it may be the plugin's to change it."""
+    said = []
+    for poetry in (plain_home, home):
+        project = new_plugged("anywhere", directory=poetry.path.name)
+        project.poetry(poetry, "install", "--no-root").succeeded()
+        said.append(project.poetry(poetry, *command.split()).succeeded().out)
+    plain, protected = said
+    assert "anywhere 1.0 is active" in plain
+    assert "anywhere 1.0 is active" in protected
+    assert plain.count("  - anywhere (1.0)") == protected.count("  - anywhere (1.0)")
+    if command == "self show plugins":
+        assert "  - anywhere (1.0)" in plain
+
+
 @pytest.mark.parametrize("lost", ["lib/lasting.py", "lib/lasting-*/entry_points.txt"])
 def test_set_that_has_lost_files_is_made_again(
     lost: str,
