@@ -171,6 +171,9 @@ SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD, Need.INSTALL)
 READ_ONLY_OPTIONS = frozenset({"check", "format", "prune", "show-config", "status"})
 """Options that make ``safe-install`` look, or tidy, instead of install."""
 
+MACHINE_OPTIONS = frozenset({"prune", "status"})
+"""Those of them that have something to show where there is no project too."""
+
 CONFIG_WRITES = frozenset({"unset", "migrate"})
 """Options that make ``config`` write without a value."""
 

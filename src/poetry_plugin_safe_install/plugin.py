@@ -68,6 +68,7 @@ def _protect_shared(
 
 
 def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
+    from poetry_plugin_safe_install.needs import MACHINE_OPTIONS
     from poetry_plugin_safe_install.needs import Need
 
     if row.need is Need.SELF:
@@ -75,7 +76,13 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
 
         return protect_self(command, row)
     others = command.has_other_plugins
-    if (row.need is Need.NOTHING and not others) or command.project is None:
+    if row.need is Need.NOTHING and not others:
+        return None
+    if command.project is None:
+        if row.need is Need.CHECK and not command.options.isdisjoint(MACHINE_OPTIONS):
+            from poetry_plugin_safe_install.check.command import OutsideProject
+
+            return OutsideProject(command)
         return None
 
     from poetry_plugin_safe_install.store import find_store

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import ClassVar
 
+from cleo.commands.command import Command
 from cleo.helpers import option
 from poetry.console.commands.install import InstallCommand
 
@@ -20,8 +21,10 @@ from poetry_plugin_safe_install.settings import shown_path
 
 if TYPE_CHECKING:
     from cleo.io.inputs.option import Option
+    from cleo.io.io import IO
 
     from poetry_plugin_safe_install.check.collect import CheckContext
+    from poetry_plugin_safe_install.status.look import Status
     from poetry_plugin_safe_install.summary import Summary
 
 FORMATS = ("text", "json")
@@ -114,6 +117,9 @@ Settings given as options hold for this command alone; the others also for
     context: CheckContext | None = None
     """Given before ``--check`` and ``--show-config`` run, unless nothing is known."""
 
+    is_outside_project = False
+    """Told before ``--status`` runs: what there is on this machine can be shown."""
+
     summary: Summary | None = None
     """Given before the command runs; without protection there is none."""
 
@@ -125,13 +131,20 @@ Settings given as options hold for this command alone; the others also for
         """As ``SyncCommand`` does it; without the warning that ``install`` gives."""
         return bool(self.option("sync"))
 
+    def execute(self, io: IO) -> int:
+        if self.is_outside_project:  # ``InstallerCommand`` asks for the project
+            return Command.execute(self, io)
+        return super().execute(io)
+
     def handle(self) -> int:
         if self.option("check"):
             return self._check(self._known_context())
         if self.option("show-config"):
             return self._show_config(self._known_context())
         if self.option("status") or self.option("prune"):
-            return self._status(self._known_context())
+            return self._status(
+                None if self.is_outside_project else self._known_context()
+            )
         if self.option("format") is not None:
             raise SafeInstallError(
                 "The option --format is for --check, --show-config and --status only."
@@ -169,25 +182,30 @@ Settings given as options hold for this command alone; the others also for
             write_table(self.io, about, found)
         return 1 if is_refused(found) else 0
 
-    def _status(self, context: CheckContext) -> int:
-        from poetry_plugin_safe_install.check.collect import environment_of_install
-        from poetry_plugin_safe_install.status.look import look
+    def _status(self, context: CheckContext | None) -> int:
         from poetry_plugin_safe_install.status.prune import prune
         from poetry_plugin_safe_install.status.report import as_json
         from poetry_plugin_safe_install.status.report import write_status
 
         form = self._format
         _require_known_poetry()
-        environment = environment_of_install(self)
-        status, removed = look(context, environment), None
+        status, removed = self._look(context), None
         if self.option("prune"):
             removed = prune(context, status)
-            status = look(context, environment)
+            status = self._look(context)
         if form == "json":
             self._write_json(as_json(_about(context), status, removed))
         else:
             write_status(self.io, _about(context), status, removed)
         return 0
+
+    def _look(self, context: CheckContext | None) -> Status:
+        from poetry_plugin_safe_install.check.collect import environment_of_install
+        from poetry_plugin_safe_install.status import look
+
+        if context is None:
+            return look.look_at_machine()
+        return look.look(context, environment_of_install(self))
 
     def _show_config(self, context: CheckContext) -> int:
         import os
@@ -249,7 +267,7 @@ def _require_known_poetry() -> None:
         )
 
 
-def _about(context: CheckContext) -> dict[str, str]:
+def _about(context: CheckContext | None) -> dict[str, str]:
     import platform
 
     from importlib.metadata import version
@@ -258,5 +276,5 @@ def _about(context: CheckContext) -> dict[str, str]:
         "plugin": version(DISTRIBUTION),
         "poetry": poetry_version(),
         "python": platform.python_version(),
-        "project": str(context.pyproject.parent),
+        "project": str(context.pyproject.parent) if context else "",
     }

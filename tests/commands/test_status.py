@@ -114,6 +114,29 @@ def test_kept_and_nothing_changed(
     assert shown("--prune")["removed"] == []
 
 
+def test_outside_a_project(
+    project: Project,
+    home: PoetryHome,
+    install: Callable[[], None],
+    tmp_path: Path,
+) -> None:
+    """What is on the machine can be seen and tidied from anywhere."""
+    install()
+    anywhere = replace(project, path=tmp_path / "anywhere")
+    anywhere.path.mkdir()
+    told = anywhere.poetry(home, "safe-install", "--status").succeeded().out
+    assert "No project here" in told
+    assert "copy of a plugin set" in told
+    assert "Kept for this project" not in told
+
+    command = ("safe-install", "--prune", "--format", "json", "-v")
+    found = json.loads(anywhere.poetry(home, *command).succeeded().out)
+    VALIDATE(found)
+    assert (found["project"], found["store"], found["removed"]) == ("", "", [])
+    assert [kept["kind"] for kept in found["machine_kept"]] == ["plugin-copy"]
+    assert not [*anywhere.path.iterdir()]
+
+
 def test_as_people_see_it(
     project: Project, home: PoetryHome, venv: Path, install: Callable[[], None]
 ) -> None:

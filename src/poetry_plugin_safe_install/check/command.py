@@ -21,6 +21,27 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.store import Store
 
 
+class OutsideProject(Protection):
+    """Outside a project ``--status`` and ``--prune`` are about the machine alone."""
+
+    def __init__(self, command: StartingCommand) -> None:
+        self._command = command
+
+    def plugins_loaded(self) -> Protection:
+        keep_for_json(self._command)
+        return self
+
+    def command_starts(self, event: ConsoleCommandEvent) -> None:
+        event.command.is_outside_project = True  # type: ignore[attr-defined]
+        event.stop_propagation()  # Poetry would look for the project
+
+
+def keep_for_json(command: StartingCommand) -> None:
+    """Have the JSON be all that goes to stdout, with ``-v`` too."""
+    if command.option("format") == "json":
+        command.io.output.set_verbosity(Verbosity.QUIET)
+
+
 class ReadOnlyCommand(Protection):
     """Loads the plugins that an install would load, and hands over what it knows."""
 
@@ -44,9 +65,7 @@ class ReadOnlyCommand(Protection):
         self._plugins = ProjectPlugins(command, store)
 
     def plugins_loaded(self) -> Protection:
-        if self._command.option("format") == "json":
-            # The JSON is all that goes to stdout, with -v too.
-            self._command.io.output.set_verbosity(Verbosity.QUIET)
+        keep_for_json(self._command)
         if self._failure is None and self._settings.enabled:
             try:
                 self._plugins.load_untouched(self._requires)

@@ -77,7 +77,7 @@ class Left:
 @dataclass(frozen=True)
 class Status:
     store: str
-    """Where locks and plugin sets of the project are kept."""
+    """Where locks and plugin sets of the project are kept; empty without a project."""
     machine: str
     """Where that is kept which several projects share."""
     project_kept: tuple[Kept, ...]
@@ -96,9 +96,23 @@ def look(context: CheckContext, environment: Any) -> Status:
         str(context.store.path),
         str(machine),
         tuple(_sets(context)),
-        (*_copies(), *_stores(context, machine)),
-        tuple(held for held in map(_held_now, locks) if held.holders or held.waiters),
-        (*_left_records(locks), *_left(context, environment, locks)),
+        (*_copies(), *_stores(context.store.path, machine)),
+        _held(locks),
+        (*_left_records(locks), *_left(context, environment, locks), *_left_copies()),
+    )
+
+
+def look_at_machine() -> Status:
+    """The part that no project is needed for."""
+    machine = copies.copies_directory().parent
+    locks = [*_locks_in(_shared_directories(machine))]
+    return Status(
+        "",
+        str(machine),
+        (),
+        (*_copies(), *_stores(None, machine)),
+        _held(locks),
+        (*_left_records(locks), *_left_copies()),
     )
 
 
@@ -141,10 +155,10 @@ def _copies() -> Iterator[Kept]:
         yield Kept(COPY, str(path), size, copy.last_used, (*copy.requires,), unused)
 
 
-def _stores(context: CheckContext, machine: Path) -> Iterator[Kept]:
-    """Those of projects that cannot have theirs within, known by the hash of a path."""
+def _stores(own: Path | None, machine: Path) -> Iterator[Kept]:
+    """Those of other projects that cannot have theirs within: their names are hashes."""
     for path in _children(machine):
-        if len(path.name) == 16 and path.is_dir() and path != context.store.path:
+        if len(path.name) == 16 and path.is_dir() and path != own:
             used = max(map(_changed, (path, *path.rglob("*"))))
             unused = time.time() - used > UNUSED_AFTER
             yield Kept(STORE, str(path), size_of(path), used, (), unused)
@@ -164,19 +178,31 @@ def _all_locks(
 ) -> Iterator[Lock]:
     known = locks_of(context, environment)
     yield from known
-    store = context.store
     seen = {lock.path for lock in known}
-    directories = {store.locks, store.set_locks, machine, machine / "downloads"}
-    directories.add(copies.copies_directory() / "locks")
+    store = context.store
+    directories = {store.locks, store.set_locks, *_shared_directories(machine)}
+    for lock in _locks_in(directories):
+        if lock.path not in seen:
+            yield lock
+
+
+def _shared_directories(machine: Path) -> set[Path]:
+    return {machine, machine / "downloads", copies.copies_directory() / "locks"}
+
+
+def _locks_in(directories: set[Path]) -> Iterator[Lock]:
     for directory in sorted(directories):
         names = {path.stem for path in _children(directory) if _is_of_lock(path)}
         for path in sorted(directory / name for name in names):
-            if path not in seen:
-                yield Lock(path, path.name.removesuffix(".lock"))
+            yield Lock(path, path.name.removesuffix(".lock"))
 
 
 def _is_of_lock(path: Path) -> bool:
     return path.suffix in (".holders", ".waiters")
+
+
+def _held(locks: Iterable[Lock]) -> tuple[HeldNow, ...]:
+    return tuple(held for held in map(_held_now, locks) if held.holders or held.waiters)
 
 
 def _held_now(lock: Lock) -> HeldNow:
@@ -197,7 +223,7 @@ def _left_records(locks: Iterable[Lock]) -> Iterator[Left]:
 def _left(context: CheckContext, environment: Any, locks: list[Lock]) -> Iterator[Left]:
     project = context.pyproject.parent
     home = environment.path if environment else project / ".venv"
-    store, root = context.store, copies.copies_directory()
+    store = context.store
     if not _held_now(locks[0]).holders:
         for path in _children(store.staging):
             yield _prunable(STAGING, path)
@@ -207,11 +233,14 @@ def _left(context: CheckContext, environment: Any, locks: list[Lock]) -> Iterato
     for path in _children(place_aside(home)):
         if is_abandoned(path):
             yield _prunable(REMOVED, path)
-    for path in _children(root / "staging"):
-        if time.time() - _changed(path) > copies.ABANDONED_AFTER:
-            yield _prunable(STAGING, path)
     if environment and not _held_now(locks[1]).holders:
         yield from _left_in(environment)
+
+
+def _left_copies() -> Iterator[Left]:
+    for path in _children(copies.copies_directory() / "staging"):
+        if time.time() - _changed(path) > copies.ABANDONED_AFTER:
+            yield _prunable(STAGING, path)
 
 
 def _left_in(environment: Any) -> Iterator[Left]:

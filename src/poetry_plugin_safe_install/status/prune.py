@@ -41,8 +41,11 @@ class Removed:
     bytes: int
 
 
-def prune(context: CheckContext, status: Status) -> list[Removed]:
-    """Remove what a status found to be unused, or left; say what is gone now."""
+def prune(context: CheckContext | None, status: Status) -> list[Removed]:
+    """Remove what a status found to be unused, or left; say what is gone now.
+
+    :param context: ``None`` where there is no project.
+    """
     found: list[Kept | Left] = [
         *(kept for kept in (*status.project_kept, *status.machine_kept) if kept.unused),
         *(left for left in status.left if left.removed_by == "prune"),
@@ -50,7 +53,8 @@ def prune(context: CheckContext, status: Status) -> list[Removed]:
     paths: dict[str, list[Path]] = {}
     for one in found:
         paths.setdefault(one.kind, []).append(Path(one.path))
-    _prune_project(context, paths)
+    if context:
+        _prune_project(context, paths)
     _prune_machine(paths)
     for path in paths.get(look.RECORD, []):
         with suppress(OSError):

@@ -61,15 +61,15 @@ def write_status(
 ) -> None:
     """What was removed, if that was asked for, and what there is now."""
     io.write_line(
-        f"<c1>{Formatter.escape(about['project'])}</c1>\n"
+        f"<c1>{Formatter.escape(about['project'] or 'No project here')}</c1>\n"
         f"Poetry <c2>{about['poetry']}</c2> on Python <c2>{about['python']}</c2>"
     )
     if removed is not None:
         gone = (f"{NAMES[one.kind]} {one.path} ({_size(one.bytes)})" for one in removed)
         _write(io, "Removed", gone)
-    _write(
-        io, f"Kept for this project, in {status.store}", map(_kept, status.project_kept)
-    )
+    if status.store:
+        title = f"Kept for this project, in {status.store}"
+        _write(io, title, map(_kept, status.project_kept))
     _write(
         io,
         f"Kept on this machine, in {status.machine}",

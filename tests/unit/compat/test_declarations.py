@@ -28,7 +28,10 @@ THEIRS = ("poetry", "cleo", "virtualenv", "build")
 
 BASE_CLASSES = {
     "plugin.py": {"poetry.plugins.application_plugin.ApplicationPlugin"},
-    "safe_install.py": {"poetry.console.commands.install.InstallCommand"},
+    "safe_install.py": {
+        "cleo.commands.command.Command",
+        "poetry.console.commands.install.InstallCommand",
+    },
 }
 """The public classes that the plugin and its command are made from."""
 
