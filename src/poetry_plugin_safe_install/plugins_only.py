@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.activation import Protection
-from poetry_plugin_safe_install.compat.environments import environment_without_creating
+from poetry_plugin_safe_install.compat.environments import find_environment
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
 from poetry_plugin_safe_install.environments.places import is_marked
@@ -101,8 +101,7 @@ class PluginsOnly(Protection):
             return
         if not wants_environment(event):
             return
-        poetry = event.command.poetry  # type: ignore[attr-defined]
-        found = environment_without_creating(poetry, event.io)
+        found = find_environment(event)
         if found is not None and not is_marked(found.path):
             set_environment(event, found)
         elif self._settings:

@@ -61,12 +61,15 @@ STORY = (
 """One after the other in one project. In the end ``show`` makes the environment."""
 
 VERBOSITIES = ("-q", "", "-v", "-vv", "-vvv")
-COLUMNS, LINES = 150, 600
+COLUMNS, LINES = 600, 600
+"""Nothing is wrapped: the two Poetrys have paths of different lengths."""
 
 SAID_DIFFERENTLY = (
     (r"/\.poetry-safe-install/\d+-\d+", ""),  # where a dist-info is made whole
-    # What these log with -vvv has no fixed order; and an environment is marked first.
+    # What these log with -vvv comes in another order; and an environment is marked first.
     (r"(?m)^\[(distlib|filelock|findpython|python_discovery|virtualenv):.*\n?", ""),
+    # Who calls whom, in the trace of an error: the plugin is among them.
+    (r"(?m)^ +\d+  \S+:\d+ in .*\n(.+\n)+\n?", ""),
     (r"\d+(\.\d+)? ?(s|ms|seconds)\b", "<seconds>"),
     (r"\b0x[0-9a-f]+", "<address>"),
     (r"/tmp/(tmp|poetry-|build-env-)\w+", "<temporary>"),

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.internals import Internals
 
 
+if TYPE_CHECKING:
+    from poetry.console.application import Application
+
+
 CONFIG = Internals("the configuration")
+
+LOADING = Internals("when the configuration is loaded")
 
 
 def poetry_version() -> str:
@@ -52,3 +59,16 @@ def parallel_builds() -> int:
     if not config.get("installer.parallel", True):
         return 1
     return config.installer_max_workers
+
+
+@LOADING.uses("poetry.config.config", "_default_config")
+@LOADING.uses("poetry.console.application", "Application._poetry")
+def load_configuration_later(application: Application) -> None:
+    """Have Poetry load it when it reads the project, although that was done already.
+
+    Poetry logs that, once it shows what is logged.
+    """
+    from poetry.config import config
+
+    if not LOADING.missing() and application._poetry is None:
+        config._default_config = None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
     from poetry.poetry import Poetry
     from poetry.utils.env import EnvManager
@@ -82,17 +81,6 @@ def _remove_venv(
 ) -> None:
     with watch.removing(Path(path)):
         original(cls, watch.set_aside(Path(path)))
-
-
-@WATCH.uses("poetry.console.application", "Application.register_command_loggers")
-def register_loggers(event: ConsoleCommandEvent) -> None:
-    """Have log messages shown, or left out, as Poetry does from its own listener on.
-
-    Without handlers Python writes warnings of virtualenv to stderr, whatever the verbosity.
-    A second call does no more (``logging.basicConfig``).
-    """
-    application: Any = event.command.application
-    application.register_command_loggers(event, "", application.event_dispatcher)
 
 
 def create_environment(

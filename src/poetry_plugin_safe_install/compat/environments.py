@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 ENVIRONMENTS = Internals("environments")
 
 
+def find_environment(event: ConsoleCommandEvent) -> Any:
+    """The project's environment, or ``None`` if Poetry would have to create it."""
+    if event.io.is_debug():  # what is logged meanwhile is shown then only
+        from poetry_plugin_safe_install.compat.config import load_configuration_later
+
+        register_loggers(event)
+        load_configuration_later(event.command.application)  # type: ignore[arg-type]
+    poetry: Poetry = event.command.poetry  # type: ignore[attr-defined]
+    return environment_without_creating(poetry, event.io)
+
+
 @ENVIRONMENTS.uses(
     "poetry.utils.env",
     "EnvManager.create_venv",
@@ -50,6 +61,17 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
         return None
     said.say()
     return environment
+
+
+@ENVIRONMENTS.uses("poetry.console.application", "Application.register_command_loggers")
+def register_loggers(event: ConsoleCommandEvent) -> None:
+    """Have log messages shown, or left out, as Poetry does from its own listener on.
+
+    Without handlers Python writes warnings of virtualenv to stderr, whatever the verbosity.
+    A second call does no more (``logging.basicConfig``).
+    """
+    application: Any = event.command.application
+    application.register_command_loggers(event, "", application.event_dispatcher)
 
 
 class _Kept:

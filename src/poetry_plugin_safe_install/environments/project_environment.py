@@ -14,8 +14,9 @@ from typing import Any
 
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.environments import environment_of
-from poetry_plugin_safe_install.compat.environments import environment_without_creating
+from poetry_plugin_safe_install.compat.environments import find_environment
 from poetry_plugin_safe_install.compat.environments import is_active
+from poetry_plugin_safe_install.compat.environments import register_loggers
 from poetry_plugin_safe_install.environments.places import JOURNALS
 from poetry_plugin_safe_install.environments.places import holds
 from poetry_plugin_safe_install.environments.places import is_marked
@@ -118,8 +119,7 @@ class ProjectEnvironment:
 
     def find(self, event: ConsoleCommandEvent) -> Any:
         """The environment that is whole and ready; ``None`` if it must be created."""
-        poetry = event.command.poetry  # type: ignore[attr-defined]
-        found = environment_without_creating(poetry, event.io)
+        found = find_environment(event)
         return None if found is None or is_marked(found.path) else found
 
     def create(self, event: ConsoleCommandEvent) -> Any:
@@ -129,9 +129,6 @@ class ProjectEnvironment:
         """
         from poetry_plugin_safe_install.compat.environment_making import (
             create_environment,
-        )
-        from poetry_plugin_safe_install.compat.environment_making import (
-            register_loggers,
         )
         from poetry_plugin_safe_install.environments import unfinished
 
