@@ -19,6 +19,7 @@ import yaml
 from tests.laboratory import ROOT
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.real_plugins import REAL_PLUGINS
 
 
 if TYPE_CHECKING:
@@ -304,3 +305,25 @@ def test_readme_names_what_is_tested() -> None:
     assert (rows[2][2], rows[3][2]) == (", ".join(macos), ", ".join(windows))
     pythons = jobs["whole"]["steps"][1]["with"]["python-version"].split()
     assert rows[0][2] == ", ".join(sorted(pythons))
+
+
+def test_page_and_readme_name_the_plugins_that_are_tested() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")][:4]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert rows == [
+        [
+            plugin.name,
+            plugin.version,
+            ", ".join(f"`{command}`" for command in plugin.commands),
+            f"{plugin.oldest}, {NEWEST}",
+        ]
+        for plugin in REAL_PLUGINS
+    ]
+    readme = README.read_text(encoding="utf-8")
+    told = readme.split("\nTested beside ")[1].split("\n\n")[0]
+    names = re.findall(r"(?<![\w/-])po[a-z]+(?:-[a-z]+)*(?![\w/-])", told)
+    assert sorted(names) == sorted(plugin.name for plugin in REAL_PLUGINS)
