@@ -85,5 +85,5 @@ def test_version_stands_in_one_place() -> None:
         pytest.skip("needs a clone of this repository, and git")
     for name in listed:
         text = read(name)
-        if "wrote this" not in text:
+        if "wrote this" not in text and name != "docs/plugins.md":  # others' versions
             assert not found.search(text), name
