@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install.needs import READ_ONLY_OPTIONS
 from poetry_plugin_safe_install.settings import SETTINGS
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
-OWN_OPTIONS = {setting.key for setting in SETTINGS} | {"check", "format", "show-config"}
+OWN_OPTIONS = {setting.key for setting in SETTINGS} | READ_ONLY_OPTIONS
 
 
 @pytest.fixture(scope="session")
