@@ -87,9 +87,8 @@ class LocalIndex:
     @property
     def own_files(self) -> dict[str, str]:
         """What no other index serves: names and hashes."""
-        folder = self._folders[0]
-        paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: sha256(path) for path in paths}
+        files = _distributions(self._folders[0])
+        return {name: sha256(path) for name, path in files.items()}
 
     def has(self, name: str, digest: str) -> bool:
         """Whether it serves this file, with this content."""
@@ -98,11 +97,9 @@ class LocalIndex:
 
     def _files(self) -> dict[str, Path]:
         return {
-            path.name: path
+            name: path
             for folder in self._folders
-            if folder.is_dir()
-            for path in sorted(folder.iterdir())
-            if path.name.endswith((".whl", ".tar.gz"))
+            for name, path in _distributions(folder).items()
         }
 
     def _answer(self, path: str) -> tuple[bytes, str] | None:
@@ -156,6 +153,15 @@ def wheel_metadata(wheel: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         return archive.read(name)
+
+
+def _distributions(folder: Path) -> dict[str, Path]:
+    """Wheels and sdists in a folder, by name; none if there is no folder."""
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.name.endswith((".whl", ".tar.gz"))
+    }
 
 
 def sha256(file: Path) -> str:
