@@ -19,6 +19,7 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.laboratory.index import LocalIndex
@@ -296,51 +297,41 @@ def test_nested_command_puts_nothing_back(
     assert "Put back" not in said
 
 
+@pytest.fixture
 def kill_show(
-    project: Project, dynamic_home: PoetryHome, home: PoetryHome, venv: Path, text: str
-) -> Callable[[int, bool], bool]:
-    """What kills ``show`` at a change, and sees that the next command is right."""
-    poetry = Preloaded(dynamic_home, project.environment())
-
-    def kill(at: int, half: bool) -> bool:
-        project.pyproject.write_text(text)
-        found = killed(
-            poetry, project, "show", venv=venv, below=project.path, at=at, half=half
-        )
-        project.poetry(home, "check", "--lock", venv=venv)
-        project.poetry(home, "lock", venv=venv).succeeded()
-        assert is_restored(project), (at, half)
-        return found.was_killed
-
-    return kill
-
-
-def test_killed_at_some_rewrites(
     tagged: Project,
     dynamic_home: PoetryHome,
     home: PoetryHome,
     new_venv: Callable[..., Path],
-) -> None:
+) -> Iterator[Callable[[int, bool], bool]]:
+    """Kills ``show`` at a change, and sees that the next command is right."""
     venv, text = new_venv("environment"), tagged.pyproject.read_text()
     tagged.poetry(home, "lock", venv=venv).succeeded()
-    kill = kill_show(tagged, dynamic_home, home, venv, text)
-    assert [kill(at, half) for at in (6, 14) for half in (False, True)]
+    with Preloaded(dynamic_home, tagged.environment()) as poetry:
+
+        def kill(at: int, half: bool) -> bool:
+            tagged.pyproject.write_text(text)
+            below = tagged.path
+            found = killed(
+                poetry, tagged, "show", venv=venv, below=below, at=at, half=half
+            )
+            tagged.poetry(home, "lock", venv=venv).succeeded()
+            assert is_restored(tagged), (at, half)
+            return found.was_killed
+
+        yield kill
+
+
+def test_killed_at_some_rewrites(kill_show: Callable[[int, bool], bool]) -> None:
+    assert all(kill_show(at, half) for at in (6, 14) for half in (False, True))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_soak_of_every_rewrite(
-    tagged: Project,
-    dynamic_home: PoetryHome,
-    home: PoetryHome,
-    new_venv: Callable[..., Path],
-) -> None:
-    venv, text = new_venv("environment"), tagged.pyproject.read_text()
-    tagged.poetry(home, "lock", venv=venv).succeeded()
-    kill = kill_show(tagged, dynamic_home, home, venv, text)
+def test_soak_of_every_rewrite(kill_show: Callable[[int, bool], bool]) -> None:
     at = 1
-    while kill(at, False):
-        kill(at, True)
+    while kill_show(at, False):
+        kill_show(at, True)
         at += 1
     print(f"\n{2 * at - 2} kills")
     assert at > 10
