@@ -93,8 +93,10 @@ def run_shell(home: PoetryHome, project: Project) -> str:
     )
     shell.expect(r"activate\r?\n")  # the plugin types this
     shell.expect(r"\(demo-")  # and the shell asks for more
-    shell.sendline("echo in=$VIRTUAL_ENV; exit 7")
-    shell.expect(r"in=(/\S+)")
+    for _ in range(6):  # a shell may drop what is typed while it starts
+        shell.sendline("echo in=$VIRTUAL_ENV; exit 7")
+        if shell.expect([r"in=(/\S+)", pexpect.TIMEOUT], timeout=10) == 0:
+            break
     assert isinstance(shell.match, re.Match)
     environment = shell.match[1]
     shell.expect(pexpect.EOF)
