@@ -7,13 +7,13 @@ the old lock file back: the command that wrote the new one has died.
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.writes import digest
 from poetry_plugin_safe_install.writes import replacing
 
 
@@ -38,7 +38,7 @@ class Pair:
         """pyproject.toml is not going to be replaced: have the old lock file back."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
-            if _digest(self._lock) == told["after"]:
+            if digest(self._lock) == told["after"]:
                 self._restore(_before(told))
         self.end()
 
@@ -51,7 +51,7 @@ class Pair:
             return
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
-            if (_digest(self._lock), _digest(self._pyproject)) == (
+            if (digest(self._lock), digest(self._pyproject)) == (
                 told["after"],
                 told["pyproject"],
             ):
@@ -75,8 +75,8 @@ class Pair:
             before = self._lock.read_bytes().decode("latin-1")
         told = {
             "before": before,
-            "after": _digest(private),
-            "pyproject": _digest(self._pyproject),
+            "after": digest(private),
+            "pyproject": digest(self._pyproject),
         }
         with suppress(OSError), replacing(self._journal) as new:
             new.write_text(json.dumps(told), encoding="utf-8")
@@ -98,10 +98,3 @@ def _before(told: dict[str, Any]) -> bytes | None:
     """The content that the lock file had; ``None`` if there was none."""
     before = told["before"]
     return None if before is None else str(before).encode("latin-1")
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""

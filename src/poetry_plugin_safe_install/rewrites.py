@@ -21,6 +21,7 @@ from typing import Any
 
 from poetry_plugin_safe_install.compat.rewrites import REWRITES
 from poetry_plugin_safe_install.events import tell
+from poetry_plugin_safe_install.writes import digest
 from poetry_plugin_safe_install.writes import replacing
 
 
@@ -74,37 +75,48 @@ class Rewrites:
 
     @contextmanager
     def replacing(self, path: Path) -> Iterator[Path]:
-        project = self._project_of(path)
-        if project is None:
+        found = self._found(path)
+        if found is None:
             yield path
             return
         new: list[Path] = []
-        with replacing(path, partial(self._keep, project, path, new)) as place:
+        with replacing(path, partial(self._keep, *found, new)) as place:
             if place != path:
                 new.append(place)
             yield place
 
-    def _project_of(self, path: Path) -> Path | None:
-        """The nearest of the projects that a file is in, if it is to be kept."""
+    def _found(self, path: Path) -> tuple[Path, str] | None:
+        """The nearest of the projects that a file is in, and its name there.
+
+        ``None`` if nothing is kept of it. What is hidden there is no source file; the
+        journals themselves, and whatever else this plugin writes, are among it.
+        """
         real = Path(os.path.realpath(path))
+        project = next((one for one in real.parents if one in self._journals), None)
+        if project is None:
+            return None
+        name = os.path.relpath(real, project)
         try:
             is_kept = real.is_file() and real.stat().st_size <= LARGEST
         except OSError:
             return None
-        nearest = (parent for parent in real.parents if parent in self._journals)
-        return next(nearest, None) if is_kept else None
+        return (project, name) if is_kept and not name.startswith(".") else None
 
-    def _keep(self, project: Path, path: Path, new: list[Path]) -> None:
+    def _keep(self, project: Path, name: str, new: list[Path]) -> None:
         """:param new: what is going to take the place of the file."""
         if not self._is_before:
             return
-        name = os.path.relpath(os.path.realpath(path), project)
-        before = path.read_bytes().decode("latin-1")
+        before = (project / name).read_bytes().decode("latin-1")
         kept = self._kept.setdefault(project, {})
         told = kept.setdefault(name, {"before": before, "after": []})
-        told["after"] += [*map(_digest, new)]
-        with suppress(OSError), replacing(self._journals[project]) as journal:
-            journal.write_text(json.dumps(kept), encoding="utf-8")
+        told["after"] += [*map(digest, new)]
+        with (
+            suppress(OSError),
+            replacing(self._journals[project]) as journal,
+            # ``Path.write_text`` would come here again.
+            journal.open("w", encoding="utf-8") as file,
+        ):
+            json.dump(kept, file)
 
 
 def put_back(project: Path, journal: Path, io: IO) -> None:
@@ -117,7 +129,7 @@ def put_back(project: Path, journal: Path, io: IO) -> None:
         kept = json.loads(journal.read_text(encoding="utf-8"))
     for name, told in kept.items():
         path, before = project / name, told["before"].encode("latin-1")
-        if _digest(path) in told["after"]:
+        if digest(path) in told["after"]:
             with replacing(path) as place:
                 place.write_bytes(before)
             io.write_error_line(
@@ -125,7 +137,7 @@ def put_back(project: Path, journal: Path, io: IO) -> None:
                 " rewritten it was killed)."
             )
             tell("repaired", what=name, place=str(project))
-        elif _digest(path) != hashlib.sha256(before).hexdigest():
+        elif digest(path) != hashlib.sha256(before).hexdigest():
             original = journal.with_name(f"{path.name}.original")
             original.write_bytes(before)
             io.write_error_line(
@@ -134,10 +146,3 @@ def put_back(project: Path, journal: Path, io: IO) -> None:
                 f" was before is kept in {original}.</warning>"
             )
     journal.unlink()
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""

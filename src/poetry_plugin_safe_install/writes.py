@@ -7,6 +7,7 @@ Where that cannot be done the file is written as Poetry writes it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 
@@ -101,6 +102,14 @@ def _copy(target: Path) -> Path | None:
         return None
     remove_abandoned(private)
     return private
+
+
+def digest(path: Path) -> str:
+    """By which a content is known again; empty if there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _put_in_place(private: Path, target: Path) -> None:

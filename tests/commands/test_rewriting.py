@@ -148,6 +148,10 @@ def dynamic_home(home: PoetryHome, tmp_path: Path) -> PoetryHome:
     return home
 
 
+SHOWN = '__version__ = "0.0.0"\n'
+SUBSTITUTED = ("shown.py", "told.py")
+"""Where the version is put into as well."""
+
 RUNS = "poetry.console.commands.show:ShowCommand.handle:before"
 
 
@@ -223,9 +227,15 @@ def tagged(
 ) -> Project:
     """A project whose version is dynamic, for a Poetry that has the plugin itself."""
     path = tmp_path / "project"
-    return make_tagged_project(
+    made = make_tagged_project(
         path, index, [plain_home], environ=environ, required=False
     )
+    for name in SUBSTITUTED:
+        (path / name).write_text(SHOWN)
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message", "shown")
+    made.git("tag", "--force", "v1.2.3")
+    return made
 
 
 @pytest.fixture
@@ -240,6 +250,7 @@ def left_rewritten(
         pause.arrival()
         show.kill()
     assert "enable = false" in tagged.pyproject.read_text()
+    assert all('"1.2.3"' in (tagged.path / one).read_text() for one in SUBSTITUTED)
     return tagged, text
 
 
@@ -254,6 +265,7 @@ def test_killed_while_rewritten(
     locked = project.poetry(home, "lock", venv=venv).succeeded()
     assert f"Put back: {project.pyproject}" in locked.out
     assert project.pyproject.read_text() == text
+    assert all((project.path / one).read_text() == SHOWN for one in SUBSTITUTED)
     installed = project.poetry(dynamic_home, "install", venv=venv).succeeded()
     assert "Put back" not in installed.out
     assert installed_version(venv) == "1.2.3"
@@ -317,6 +329,8 @@ def kill_show(
             )
             tagged.poetry(home, "lock", venv=venv).succeeded()
             assert is_restored(tagged), (at, half)
+            texts = [(tagged.path / one).read_text() for one in SUBSTITUTED]
+            assert texts == [SHOWN] * 2, (at, half)
             return found.was_killed
 
         yield kill
