@@ -7,6 +7,7 @@ This module is imported only when there is something to tell.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -97,16 +98,29 @@ def append(path: str, text: str) -> None:
     """Append a text atomically: several processes may do so at the same time.
 
     One ``write`` to a file that is opened for appending; a local file system does not
-    mix two of them. Not so NFS, which has no such operation.
+    mix two of them. Not so NFS, which has no such operation. Where there was room for a
+    part only, that part is taken back: a reader must find whole lines.
 
     :raises OSError: if that is not possible.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
     fd = os.open(path, flags, FILE_MODE)
     try:
-        os.write(fd, text.encode())
+        data = text.encode()
+        written = os.write(fd, data)
+        if written < len(data):
+            _take_back(fd, written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(fd)
+
+
+def _take_back(fd: int, written: int) -> None:
+    """Cut off what was written last, unless others have appended since."""
+    with suppress(OSError):  # it is a pipe
+        end = os.lseek(fd, 0, os.SEEK_CUR)
+        if os.fstat(fd).st_size == end:
+            os.ftruncate(fd, end - written)
 
 
 def _command() -> str:
@@ -159,7 +173,7 @@ def _tell_gitlab(guards: str, seconds: float, holder: str) -> None:
 
 def _sentence(guards: str, seconds: float, holder: str) -> str:
     whom = holder or "another command"
-    return f"Waited {seconds:.0f} s for {guards}, held by {whom}."
+    return f"Waited {seconds:.0f} s for {guards}, last held by {whom}."
 
 
 def _print(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -126,9 +127,27 @@ def test_gave_up(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(LockTimeoutError), session.beside_plan(lock, Mode.SHARED):
             pass
     hold.release()
+    for waited, seconds in zip(told(file), (0, 0.2), strict=True):
+        assert waited["outcome"] == "gave-up"
+        assert waited["holder"].startswith("`holder` (pid ")
+        assert waited["seconds"] == pytest.approx(seconds, abs=0.1)
+
+
+def test_no_wait_is_told_of_a_command_that_only_asks(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks before it waits; the event is that of the wait."""
+    monkeypatch.setenv(events.VARIABLE, str(file))
+    lock = Lock(tmp_path / "some.lock", "something")
+    hold = try_acquire(lock, Mode.EXCLUSIVE, "holder")
+    assert hold
+    session = Session(BufferedIO(), "waiter", 0.1, lambda seconds, _: None)
+    with pytest.raises(LockTimeoutError):
+        session.wait_until_ready([("now", "a", Mode.SHARED)], "now", [lock])
+    hold.release()
+    session.wait_until_ready([("now", "a", Mode.SHARED)], "now", [lock])
     (waited,) = told(file)
     assert waited["outcome"] == "gave-up"
-    assert waited["seconds"] == pytest.approx(0.2, abs=0.1)
 
 
 def test_waited_in_github(
@@ -165,7 +184,7 @@ def test_waited_in_gitlab(
     section = re.compile(
         r"\x1b\[0Ksection_start:(\d+):(\w+)\[collapsed=true\]\r\x1b\[0K"
         r"poetry install waited \d+ s\n"
-        r"Waited \d+ s for the project .*held by `poetry lock` .*\n"
+        r"Waited \d+ s for the project .*last held by `poetry lock` .*\n"
         r"\x1b\[0Ksection_end:(\d+):\2\r\x1b\[0K\n"
     )
     found = section.search(said.replace("\r\n", "\n"))
@@ -199,6 +218,32 @@ def test_file_that_cannot_be_written(
     environ = {events.VARIABLE: str(tmp_path)}
     said = after_a_wait(project, home, venv, hold, environ)
     assert said.count(f"{events.VARIABLE} {tmp_path} cannot be written: Is a dir") == 1
+
+
+FULL = """
+import os, resource, sys
+from poetry_plugin_safe_install import events
+path, room = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # a disk that is nearly full
+events.tell("repaired", what="x" * 1000, place="y")
+"""
+
+
+def test_no_half_line_where_there_is_no_room(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("resource", reason="file sizes are limited on POSIX only")
+    monkeypatch.setenv(events.VARIABLE, str(file))
+    events.tell("repaired", what="before", place="y")
+    size = file.stat().st_size
+    for room in (size + 500, size):
+        command = [sys.executable, "-c", FULL, str(file), str(room)]
+        full = subprocess.run(command, capture_output=True, text=True)
+        assert full.returncode == 0, full.stderr
+        assert f"{events.VARIABLE} {file} cannot be written: " in full.stderr
+        assert file.stat().st_size == size
+    events.tell("repaired", what="after", place="y")
+    assert [one["what"] for one in told(file)] == ["before", "after"]
 
 
 def test_plugin_set_made_and_copied(

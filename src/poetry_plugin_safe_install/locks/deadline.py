@@ -57,6 +57,7 @@ class Deadline:
         self.waited = time.monotonic() - self._start
         if self._timeout is not None and self.waited >= self._timeout:
             self.outcome = "gave-up"
+            self._note_holder()
             return True
         if self.waited >= self._next_report:
             self._next_report += 1
@@ -65,21 +66,26 @@ class Deadline:
 
     def _tell(self) -> None:
         from poetry_plugin_safe_install.locks.mutual import Waiter
-        from poetry_plugin_safe_install.locks.waiting import in_short
 
-        lock, blockers = self._attempt.lock, self._attempt.blockers
+        lock, blockers = self._attempt.lock, self._note_holder()
         if self._waiter is None:
             self._waiter = Waiter(lock, self._attempt.command)
-        self._holder = in_short(blockers)
         self._waiter.look(blockers)
         if self._report:
             self._report(lock, blockers, self.waited, self._timeout)
+
+    def _note_holder(self) -> list[HolderRecord]:
+        from poetry_plugin_safe_install.locks.waiting import in_short
+
+        blockers = self._attempt.blockers
+        self._holder = in_short(blockers)
+        return blockers
 
     def end(self) -> None:
         """Nobody waits any longer."""
         if self._waiter:
             self._waiter.end()
-        if self.waited and self._timeout != 0:
+        if self.waited:
             from poetry_plugin_safe_install.events import waited
 
             lock, seconds = self._attempt.lock, time.monotonic() - self._start

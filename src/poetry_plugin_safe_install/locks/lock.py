@@ -224,6 +224,15 @@ def try_acquire(lock: Lock, mode: Mode, command: str) -> HeldLock | None:
     return Attempt(lock, mode, command).once(lambda: True)
 
 
+def is_free(lock: Lock, command: str) -> bool:
+    """Whether nobody changes what a lock guards, but an ancestor of this command.
+
+    :raises LockUnavailableError: if the lock file cannot be locked.
+    """
+    attempt = Attempt(lock, Mode.SHARED, command)
+    return attempt.would_succeed(lambda: True) or attempt.joins_ancestor()
+
+
 def wait_until_free(
     lock: Lock,
     command: str,
@@ -237,12 +246,12 @@ def wait_until_free(
 
     :return: the seconds that were waited.
     """
-    attempt = Attempt(lock, Mode.SHARED, command)
-    if attempt.would_succeed(lambda: True) or attempt.joins_ancestor():
+    if is_free(lock, command):
         return 0.0
     from poetry_plugin_safe_install.locks.deadline import Deadline
     from poetry_plugin_safe_install.locks.deadline import timeout_message
 
+    attempt = Attempt(lock, Mode.SHARED, command)
     deadline = Deadline(attempt, timeout, report)
     try:
         while not attempt.would_succeed(deadline.is_over):

@@ -11,6 +11,7 @@ from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import acquire
+from poetry_plugin_safe_install.locks.lock import is_free
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from poetry_plugin_safe_install.locks.lock import wait_until_free
 
@@ -178,8 +179,7 @@ class Session:
                     self._wait_until_free(lock)
 
     def _wait_until_free(self, lock: Lock) -> None:
-        with suppress(LockTimeoutError):
-            wait_until_free(lock, self._command, timeout=0)
+        if is_free(lock, self._command):
             return
         from poetry_plugin_safe_install.locks.waiting import waiting
 
