@@ -171,6 +171,9 @@ SWEEPERS = (Need.RUN, Need.WRITE, Need.BUILD, Need.INSTALL)
 READ_ONLY_OPTIONS = frozenset({"check", "format", "prune", "show-config", "status"})
 """Options that make ``safe-install`` look, or tidy, instead of install."""
 
+PROJECT_OPTIONS = frozenset({"check", "show-config"})
+"""Those of them that are about the project alone."""
+
 MACHINE_OPTIONS = frozenset({"prune", "status"})
 """Those of them that have something to show where there is no project too."""
 
@@ -179,6 +182,11 @@ CONFIG_WRITES = frozenset({"unset", "migrate"})
 
 ASKS_INDEX = frozenset({"latest", "outdated", "l", "o"})
 """Options that make ``show`` ask an index."""
+
+
+def is_about_machine(options: Collection[str]) -> bool:
+    """Whether ``safe-install`` has something to show outside a project."""
+    return bool(MACHINE_OPTIONS & {*options}) and PROJECT_OPTIONS.isdisjoint(options)
 
 
 def row_of(words: Sequence[str], options: Collection[str] = ()) -> Row:

@@ -68,8 +68,8 @@ def _protect_shared(
 
 
 def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
-    from poetry_plugin_safe_install.needs import MACHINE_OPTIONS
     from poetry_plugin_safe_install.needs import Need
+    from poetry_plugin_safe_install.needs import is_about_machine
 
     if row.need is Need.SELF:
         from poetry_plugin_safe_install.self_protection import protect_self
@@ -79,7 +79,7 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
     if row.need is Need.NOTHING and not others:
         return None
     if command.project is None:
-        if row.need is Need.CHECK and not command.options.isdisjoint(MACHINE_OPTIONS):
+        if row.need is Need.CHECK and is_about_machine(command.options):
             from poetry_plugin_safe_install.check.command import OutsideProject
 
             return OutsideProject(command)

@@ -98,11 +98,13 @@ class ProjectFiles:
 
     def _announce_store(self) -> None:
         store, io = self._store, self.io
-        what = "locks and plugin sets" if store.locks == store.path else "plugin sets"
         if store.is_mistake or (store.why_elsewhere and io.is_verbose()):
+            what, also = "locks and plugin sets", ""
+            if store.locks != store.path:
+                what, also = "plugin sets", f", its locks in {store.locks}"
             io.write_error_line(
                 f"<warning>{store.why_elsewhere}: {what} of this project"
-                f" are kept in {store.path}.</warning>"
+                f" are kept in {store.path}{also}.</warning>"
             )
 
     @property

@@ -589,6 +589,9 @@ def test_store_elsewhere(
     finding = checked(project, home, venv=new_venv("target")).findings["locks"]
     assert finding["level"] == "note"
     assert "is a file" in finding["facts"]["why_elsewhere"]
+    beside = project.path / ".poetry-safe-install"
+    assert finding["facts"]["lock_directory"] == str(beside)
+    assert f"locks are kept in {beside}, plugin sets in " in finding["text"]
 
 
 @pytest.mark.parametrize(

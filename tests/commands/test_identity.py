@@ -158,6 +158,8 @@ def test_where_poetry_has_no_directory(
         place.touch()
     else:
         place.symlink_to("nowhere")
+    told = project.poetry(home, "lock").succeeded().out
+    assert f", its locks in {project.path / '.poetry-safe-install'}." in told
     with Pause(SOLVING) as pause:
         holder = project.start(home, "lock", environ=pause.environment)
         arrival = pause.arrival()

@@ -135,6 +135,10 @@ def test_outside_a_project(
     assert (found["project"], found["store"], found["removed"]) == ("", "", [])
     assert [kept["kind"] for kept in found["machine_kept"]] == ["plugin-copy"]
     assert not [*anywhere.path.iterdir()]
+    for option in ("--check", "--show-config"):  # these are about a project
+        refused = anywhere.poetry(home, "safe-install", "--status", option)
+        assert refused.code == 1
+        assert "could not find a pyproject.toml file" in refused.out
 
 
 def test_as_people_see_it(
@@ -254,12 +258,15 @@ def test_damaged_copy_and_store_of_another_project(
     manifest.write_text("[")
     machine = Path(shown()["machine"])
     old, new = machine / ("0" * 16), machine / ("1" * 16)
-    for store in (old, new):
+    not_ours = machine / "my-precious-data"
+    assert len(not_ours.name) == 16
+    for store in (old, new, not_ours):
         (store / "plugins").mkdir(parents=True)
-    for path in (old / "plugins", old):
+    for path in (old / "plugins", old, not_ours / "plugins", not_ours):
         os.utime(path, (LONG_AGO, LONG_AGO))
 
     pruned = shown("--prune")
 
     assert {one["path"] for one in pruned["removed"]} == {copy["path"], str(old)}
     assert [one["path"] for one in pruned["machine_kept"]] == [str(new)]
+    assert not_ours.is_dir()

@@ -258,6 +258,7 @@ def _plugin_sets(context: CheckContext) -> topics.PluginSetsFacts:
 def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
     return topics.LocksFacts(
         str(context.store.path),
+        str(context.store.locks),
         context.store.why_elsewhere,
         context.settings.lock_timeout,
         tuple(_lock(lock) for lock in locks_of(context, target.environment)),

@@ -234,6 +234,8 @@ class LockFacts:
 @dataclass(frozen=True)
 class LocksFacts:
     store: str
+    lock_directory: str
+    """Mostly the store itself: it is in the project, wherever that can be."""
     why_elsewhere: str
     """Why the store is not in the project; empty if it is."""
     timeout: float | None
@@ -241,7 +243,10 @@ class LocksFacts:
 
 
 def judge_locks(facts: LocksFacts) -> Finding:
-    where = f"; kept in {facts.store} because {facts.why_elsewhere}"
+    where = f"; locks are kept in {facts.lock_directory}"
+    if facts.lock_directory != facts.store:
+        where += f", plugin sets in {facts.store}"
+    where += f", because {facts.why_elsewhere}"
     where = where if facts.why_elsewhere else ""
     held = [lock for lock in facts.locks if lock.holders]
     if not held:

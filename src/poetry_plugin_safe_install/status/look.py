@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 
 from contextlib import suppress
@@ -36,6 +37,10 @@ SET, COPY, STORE = "plugin-set", "plugin-copy", "store"
 STAGING, RECORD, REMOVED = "staging", "record", "removed-environment"
 FILES, ENVIRONMENT, PACKAGE = "files", "environment", "package"
 """Kinds of what is kept and of what is left, as the JSON has them."""
+
+
+HASH = re.compile("[0-9a-f]{16}")
+"""The name of a store that is not in its project: see ``store.find_store``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class Left:
 @dataclass(frozen=True)
 class Status:
     store: str
-    """Where locks and plugin sets of the project are kept; empty without a project."""
+    """Where plugin sets of the project are kept; empty without a project."""
+    lock_directory: str
+    """Where its locks are."""
     machine: str
     """Where that is kept which several projects share."""
     project_kept: tuple[Kept, ...]
@@ -94,6 +101,7 @@ def look(context: CheckContext, environment: Any) -> Status:
     locks = [*_all_locks(context, environment, machine)]
     return Status(
         str(context.store.path),
+        str(context.store.locks),
         str(machine),
         tuple(_sets(context)),
         (*_copies(), *_stores(context.store.path, machine)),
@@ -107,6 +115,7 @@ def look_at_machine() -> Status:
     machine = copies.copies_directory().parent
     locks = [*_locks_in(_shared_directories(machine))]
     return Status(
+        "",
         "",
         str(machine),
         (),
@@ -158,7 +167,7 @@ def _copies() -> Iterator[Kept]:
 def _stores(own: Path | None, machine: Path) -> Iterator[Kept]:
     """Those of other projects that cannot have theirs within: their names are hashes."""
     for path in _children(machine):
-        if len(path.name) == 16 and path.is_dir() and path != own:
+        if HASH.fullmatch(path.name) and path.is_dir() and path != own:
             used = max(map(_changed, (path, *path.rglob("*"))))
             unused = time.time() - used > UNUSED_AFTER
             yield Kept(STORE, str(path), size_of(path), used, (), unused)

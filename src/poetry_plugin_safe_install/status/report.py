@@ -69,6 +69,8 @@ def write_status(
         _write(io, "Removed", gone)
     if status.store:
         title = f"Kept for this project, in {status.store}"
+        if status.lock_directory != status.store:
+            title += f" (locks in {status.lock_directory})"
         _write(io, title, map(_kept, status.project_kept))
     _write(
         io,

@@ -45,7 +45,7 @@ READER = topics.HolderFacts("poetry run", 1, "h", "u", 0.0, "shared", "`poetry r
 
 def locks(*holders: topics.HolderFacts, timeout: float | None) -> topics.Finding:
     lock = topics.LockFacts("the project", "/p/project.lock", holders)
-    return topics.judge_locks(topics.LocksFacts("/p", "", timeout, (lock,)))
+    return topics.judge_locks(topics.LocksFacts("/p", "/p", "", timeout, (lock,)))
 
 
 @pytest.mark.parametrize(
