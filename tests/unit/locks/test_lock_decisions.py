@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 
+from functools import cache
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
@@ -389,81 +390,122 @@ def commands_plans(*, path_dependency: bool) -> set[tuple[Step, ...]]:
     }
 
 
-class State(NamedTuple):
-    at: tuple[int, ...]
-    """How far each command has come."""
-    dead: tuple[bool, ...]
-    """Killed: the kernel has released its locks."""
-
-    def holds(self, held: list[list[dict[str, Mode]]]) -> list[dict[str, Mode]]:
-        """
-        :param held: what each command holds, by how far it has come.
-        """
-        return [
-            {} if dead else each[at]
-            for each, at, dead in zip(held, self.at, self.dead, strict=True)
-        ]
+Programs = tuple[tuple[Step, ...], ...]
 
 
-def held_by(steps: tuple[Step, ...]) -> list[dict[str, Mode]]:
-    """What a command holds before each of its steps, and at its end."""
-    found: list[dict[str, Mode]] = [{}]
+class Held(NamedTuple):
+    """Locks as bits: what a command holds before one of its steps."""
+
+    exclusive: int = 0
+    shared: int = 0
+
+
+def held_by(steps: tuple[Step, ...]) -> list[Held]:
+    """What a command holds before each of its steps, at its end, and when killed.
+
+    The kernel releases the locks of one that is killed: the last is for that.
+    """
+    found = [Held()]
     for lock, mode in steps:
-        held = {other: how for other, how in found[-1].items() if other != lock}
-        found.append({**held, lock: mode} if mode else held)
-    return found
+        bit = 1 << RESOURCES.index(lock)
+        exclusive, shared = (others & ~bit for others in found[-1])
+        found.append(
+            Held(exclusive | bit * (mode is EXCLUSIVE), shared | bit * (mode is SHARED))
+        )
+    return [*found, Held()]
 
 
-def successors(
-    state: State, programs: tuple[tuple[Step, ...], ...], holds: list[dict[str, Mode]]
-) -> list[State]:
-    """What comes next: a release first, since it is in nobody's way."""
-    found = []
-    for index, steps in enumerate(programs):
-        if state.dead[index] or state.at[index] == len(steps):
-            continue
-        lock, mode = steps[state.at[index]]
-        others = [
-            held[lock] for i, held in enumerate(holds) if i != index and lock in held
-        ]
-        free = not others or (mode is SHARED and EXCLUSIVE not in others)
-        if mode is None or free:
-            at = tuple(a + (i == index) for i, a in enumerate(state.at))
-            found.append(State(at, state.dead))
-        if mode is None:
-            return found[-1:]
-    return found
+def refused_by(steps: tuple[Step, ...]) -> list[Held]:
+    """What no other command may hold, or may not hold alone, for each step to happen."""
+    return [
+        Held(
+            0 if mode is None else 1 << RESOURCES.index(lock),
+            0 if mode is not EXCLUSIVE else 1 << RESOURCES.index(lock),
+        )
+        for lock, mode in steps
+    ]
 
 
-def explore(programs: tuple[tuple[Step, ...], ...], *, kill: bool) -> set[str]:
+def without_private(programs: Programs) -> Programs:
+    """Only steps on locks that another command wants too.
+
+    The others happen at once and are in nobody's way, so nothing depends on when.
+    """
+    wanted = [{lock for lock, _ in steps} for steps in programs]
+    common = {lock for lock in RESOURCES if sum(lock in locks for locks in wanted) > 1}
+    return tuple(
+        tuple(step for step in steps if step[0] in common) for steps in programs
+    )
+
+
+def explore(programs: Programs, *, kill: bool) -> set[str]:
     """What can go wrong with these commands at once, over all interleavings.
 
     :param kill: whether the first of them may be killed at any moment.
     """
-    start = State((0,) * len(programs), (False,) * len(programs))
+    return set(_explore(without_private(programs), kill))
+
+
+@cache
+def _explore(programs: Programs, kill: bool) -> frozenset[str]:
     held = [held_by(steps) for steps in programs]
+    refused = [refused_by(steps) for steps in programs]
+    ends = [len(steps) for steps in programs]
+    start = (0,) * len(programs)
+    """How far each command has come: one beyond its end if it was killed."""
     seen, waiting = {start}, [start]
     problems = set()
     while waiting:
         state = waiting.pop()
-        holds = state.holds(held)
-        for lock in RESOURCES:
-            modes = [held[lock] for held in holds if lock in held]
-            if EXCLUSIVE in modes and len(modes) > 1:
-                problems.add("a writer is not alone")
-        following = successors(state, programs, holds)
-        done = all(
-            dead or at == len(steps)
-            for at, dead, steps in zip(state.at, state.dead, programs, strict=True)
-        )
-        if not following and not done:
+        holds = [each[at] for each, at in zip(held, state, strict=True)]
+        if not writers_are_alone(holds):
+            problems.add("a writer is not alone")
+        following = successors(state, programs, holds, refused)
+        if not following and any(map(int.__lt__, state, ends)):
             problems.add("everybody waits")
-        if kill and not any(state.dead):
-            following.append(State(state.at, (True, *state.dead[1:])))
+        if kill and state[0] <= ends[0]:
+            following.append((ends[0] + 1, *state[1:]))
         new = [state for state in following if state not in seen]
         seen.update(new)
         waiting += new
-    return problems
+    return frozenset(problems)
+
+
+def writers_are_alone(holds: list[Held]) -> bool:
+    written = held = 0
+    for exclusive, shared in holds:
+        if exclusive & held or shared & written:
+            return False
+        written |= exclusive
+        held |= exclusive | shared
+    return True
+
+
+def is_free(refused: Held, others: list[Held]) -> bool:
+    exclusive = shared = 0
+    for other in others:
+        exclusive |= other.exclusive
+        shared |= other.shared
+    return not (refused.exclusive & exclusive or refused.shared & shared)
+
+
+def successors(
+    state: tuple[int, ...],
+    programs: Programs,
+    holds: list[Held],
+    refused: list[list[Held]],
+) -> list[tuple[int, ...]]:
+    """What comes next: a release first, since it is in nobody's way."""
+    found = []
+    for index, steps in enumerate(programs):
+        at = state[index]
+        if at >= len(steps):
+            continue
+        if is_free(refused[index][at], holds[:index] + holds[index + 1 :]):
+            found.append((*state[:index], at + 1, *state[index + 1 :]))
+            if steps[at][1] is None:
+                return found[-1:]
+    return found
 
 
 @pytest.mark.parametrize("commands", [2, 3])
