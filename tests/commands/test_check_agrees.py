@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import NamedTuple
 
 import pytest
@@ -23,6 +25,7 @@ from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.projects import Project
 from tests.laboratory.projects import make_project
 from tests.laboratory.wheels import Distribution
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
+    from tests.laboratory.running import Result
 
 OLD = "packaging==23.2"
 TAIL = f"""\
@@ -116,6 +120,8 @@ OWN = (
     (SCRIPT, ("--no-root",)),
     (NOWHERE, ()),
 )
+CHECK = ("safe-install", "--check")
+JSON = (*CHECK, "--format", "json")
 COUNT = len(HARMLESS + CONTRADICTIONS) + len(EDITS + LOCKS + OWN)
 
 
@@ -141,10 +147,23 @@ def project(base: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "project", base.environ)
 
 
-@pytest.fixture(scope="module")
-def own_home(tmp_path_factory: pytest.TempPathFactory) -> PoetryHome:
+@dataclass(frozen=True)
+class Own:
     """A Poetry that all situations install into, and that must live through them."""
-    return poetry_home(NEWEST).clone(tmp_path_factory.mktemp("own") / "home")
+
+    home: PoetryHome
+    preloaded: Preloaded
+
+    def run(self, project: Project, *arguments: str) -> Result:
+        environ = project.environment(self.home.path)
+        return self.preloaded.run(project, *arguments, environ=environ)
+
+
+@pytest.fixture(scope="module")
+def own(base: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    home = poetry_home(NEWEST).clone(tmp_path_factory.mktemp("own") / "home")
+    with Preloaded(home, base.environment()) as preloaded:
+        yield Own(home, preloaded)
 
 
 def edit(project: Project, change: Edit) -> None:
@@ -155,28 +174,32 @@ def edit(project: Project, change: Edit) -> None:
         project.poetry(poetry_home(protected=False), "lock")
 
 
-def agree(
-    project: Project, home: PoetryHome, options: tuple[str, ...], venv: Path
-) -> None:
-    """Check first, then install; what the first says is what the second does."""
-    command = [str(home.executable), "safe-install", "--check", "--format", "json"]
-    result = subprocess.run(
-        [*command, *options],
-        cwd=project.path,
-        env=project.environment(venv),
-        capture_output=True,
-        text=True,
-    )
-    said = json.loads(result.stdout)
-    table = project.poetry(home, "safe-install", "--check", *options, venv=venv)
-    installed = project.poetry(home, "safe-install", *options, venv=venv)
+Run = Callable[..., "Result"]
+"""Runs a command of Poetry in a project, with an activated environment."""
 
-    assert said["refused"] == (result.returncode == 1) == (table.code == 1)
-    last = table.out.strip().splitlines()[-1]
-    assert ("would be refused;" in last and "Not" not in last) == said["refused"]
-    assert last.startswith("Not known") != said["known"]
+
+def into(venv: Path) -> Run:
+    def run(project: Project, *arguments: str) -> Result:
+        return project.poetry(poetry_home(), *arguments, venv=venv)
+
+    return run
+
+
+def agree(project: Project, run: Run, *options: str) -> None:
+    """Check first, then install; what the first says is what the second does."""
+    checked = run(project, *JSON, *options)
+    installed = run(project, "safe-install", *options)
+
+    said = told_by(checked)
+    assert said["refused"] == (checked.code == 1)
     if said["known"]:
         assert said["refused"] == (installed.code != 0), (said, installed.out)
+
+
+def told_by(checked: Result) -> Any:
+    """What is on stdout; on stderr there may be more, before it or after it."""
+    start, end = checked.out.index("{\n"), checked.out.rindex("}") + 1
+    return json.loads(checked.out[start:end])
 
 
 def test_there_are_enough_of_them() -> None:
@@ -185,40 +208,79 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("options", [*HARMLESS, *CONTRADICTIONS], ids=" ".join)
 def test_options(options: tuple[str, ...], project: Project, tmp_path: Path) -> None:
-    agree(project, poetry_home(), options, make_venv(tmp_path / "venv"))
+    agree(project, into(make_venv(tmp_path / "venv")), *options)
 
 
 @pytest.mark.parametrize("change", EDITS, ids=lambda change: change.new[:30])
 def test_projects(change: Edit, project: Project, tmp_path: Path) -> None:
+    if change is PYTHON:  # Poetry asks every Python that it finds: let there be few.
+        few = {**project.environ, "PATH": "/usr/bin:/bin", "PYENV_ROOT": ""}
+        project = Project(project.path, few)
     edit(project, change)
-    agree(project, poetry_home(), (), make_venv(tmp_path / "venv"))
+    agree(project, into(make_venv(tmp_path / "venv")))
 
 
 @pytest.mark.parametrize("text", LOCKS, ids=str)
 def test_lock_files(text: str | None, project: Project, tmp_path: Path) -> None:
-    file, hold = project.path / "poetry.lock", None
-    options: tuple[str, ...] = ()
+    run = into(make_venv(tmp_path / "venv"))
     if text == "held":
         lock = Lock(project.store / "project.lock", "the project")
         hold = try_acquire(lock, Mode.EXCLUSIVE, "poetry lock")
-        options = ("--lock-timeout", "0")
-    else:
-        file.unlink()
-        if text is not None:
-            file.write_text(text)
-    agree(project, poetry_home(), options, make_venv(tmp_path / "venv"))
-    if hold:
+        assert hold
+        agree(project, run, "--lock-timeout", "0")
         hold.release()
+        return
+    write_lock(project, text)
+    agree(project, run)
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "options"),
+    [
+        (None, "kept", ()),
+        (None, "kept", ("--with", "other")),
+        (STALE, "kept", ()),
+        (BAD, "kept", ()),
+        (None, None, ()),
+        (None, "[[", ()),
+    ],
+)
+def test_the_table_says_what_the_json_says(
+    change: Edit | None,
+    text: str | None,
+    options: tuple[str, ...],
+    project: Project,
+    tmp_path: Path,
+) -> None:
+    """In its last line."""
+    if change:
+        edit(project, change)
+    if text != "kept":
+        write_lock(project, text)
+    run = into(make_venv(tmp_path / "venv"))
+
+    said = told_by(run(project, *JSON, *options))
+    table = run(project, *CHECK, *options)
+
+    assert said["refused"] == (table.code == 1)
+    last = table.out.strip().splitlines()[-1]
+    assert ("would be refused;" in last and "Not" not in last) == said["refused"]
+    assert last.startswith("Not known") != said["known"]
+
+
+def write_lock(project: Project, text: str | None) -> None:
+    """Have this lock file, or none."""
+    file = project.path / "poetry.lock"
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
 
 
 @pytest.mark.parametrize(("change", "options"), OWN)
 def test_poetrys_own_environment(
-    change: Edit | None,
-    options: tuple[str, ...],
-    project: Project,
-    own_home: PoetryHome,
+    change: Edit | None, options: tuple[str, ...], project: Project, own: Own
 ) -> None:
     if change:
         edit(project, change)
-    agree(project, own_home, options, own_home.path)
-    project.poetry(own_home, "--version").succeeded()
+    agree(project, own.run, *options)
+    project.poetry(own.home, "--version").succeeded()
