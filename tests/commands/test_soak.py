@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 
 from collections import Counter
@@ -17,8 +18,10 @@ import pytest
 from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.projects import tree_hash
 from tests.laboratory.pythons import pythons
+from tests.laboratory.running import Running
 from tests.laboratory.tagged import SHOW_VERSION
 from tests.laboratory.wheels import Distribution
 
@@ -105,73 +108,112 @@ def kill_at_random(
 
 
 CHANGED = "has changed since this command read it"
+VERSION = "9.9.9"
 ENVIRON = {
     "POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "600",
-    "POETRY_DYNAMIC_VERSIONING_BYPASS": "9.9.9",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS": VERSION,
 }
+KILLED = 0.1
+"""The share of the commands that are killed."""
 
 
 class Worker:
     """Runs one command after the other; only it adds and removes its own package."""
 
     def __init__(
-        self, number: int, seed: int, projects: list[Project], home: PoetryHome
+        self, number: int, seed: int, projects: list[Project], poetry: Preloaded
     ) -> None:
         self._package = f"bud{number}"
         self._chance = random.Random(seed + number)
         self._projects = projects
-        self._mortal = projects[4:]
-        self._home = home
+        self._poetry = poetry
+        self._log = projects[0].path.parent / "log"
         self.counts: Counter[str] = Counter()
 
     def run(self, commands: int) -> None:
-        for _ in range(commands):
+        while self.counts["commands"] < commands:
             self._command(self._chance.choice(self._projects))
 
     def _command(self, project: Project) -> None:
-        python = str(self._home.python.resolve())
         arguments = self._chance.choice(
             (
                 ("install",),
                 ("install",),
+                ("sync",),
                 ("run", "true"),
                 ("show",),
                 ("lock",),
-                ("env", "use", python),
-                ("up", "twig", "--no-install"),
+                ("env", "use", sys.executable),
+                ("up", "twig", self._chance.choice(("--latest", "--no-install"))),
+                ("add", self._package),
                 ("add", "--lock", self._package),
+                ("remove", self._package),
                 ("remove", "--lock", self._package),
             )
         )
-        had = self._has_package(project)
-        if arguments[0] in ("add", "remove") and had == (arguments[0] == "add"):
+        word, had = arguments[0], self._has_package(project)
+        if word in ("add", "remove") and had == (word == "add"):
             return
-        place = project
-        if self._chance.random() < 0.3:
-            place = type(project)(project.path.parent, project.environ)
-            arguments = ("-C", project.path.name, *arguments)
-        running = place.start(self._home, *arguments, environ=ENVIRON)
-        # What a killed plugin leaves in pyproject.toml is its own affair.
-        killed = project in self._mortal and self._chance.random() < 0.2
-        if killed:
-            time.sleep(self._chance.uniform(0.3, 3))  # chance decides
-            os.kill(running.pid, signal.SIGKILL)
-        result = running.result(900)
-        word = next(word for word in arguments if word in WORDS)
+        self.counts["commands"] += 1
         self.counts[word] += 1
-        self.counts["killed"] += killed
-        assert "Gave up waiting" not in result.out, result.out
-        if killed:
+        running = self._start(project, arguments)
+        began = time.monotonic()
+        try:
+            self._await(project, arguments, running, had=had)
+        finally:
+            took = f"{time.monotonic() - began:6.1f} s"
+            with self._log.open("a") as log:
+                log.write(f"{took} {project.path.name} {' '.join(arguments)}\n")
+
+    def _await(
+        self,
+        project: Project,
+        arguments: tuple[str, ...],
+        running: Running,
+        *,
+        had: bool,
+    ) -> None:
+        word = arguments[0]
+        if self._chance.random() < KILLED:
+            self.counts["killed"] += 1
+            time.sleep(self._chance.uniform(0.2, 3))  # chance decides
+            running.send_signal(self._chance.choice(SIGNALS))
+            running.result(900)
             return
+        result = running.result(900)
         if CHANGED in result.out:
             assert word == "up", result.out
+            assert result.code == 1, result.out
             self.counts["refused"] += 1
             return
         result.succeeded()
-        if project not in self._mortal:
-            assert versions_of(project) <= {"9.9.9"}
+        assert "Gave up waiting" not in result.out, result.out
+        assert versions_of(project) <= {VERSION}, (arguments, result.out)
+        if word == "env":
+            envs = Path(project.environ["POETRY_VIRTUALENVS_PATH"], "envs.toml")
+            assert f"[{project.path.name}-" in envs.read_text(), result.out
         expected = {"add": True, "remove": False}.get(word, had)
         assert self._has_package(project) == expected, (arguments, result.out)
+
+    def _start(self, project: Project, arguments: tuple[str, ...]) -> Running:
+        """By one of the names that the project has."""
+        name = project.path.name
+        link = project.path.parent / "links" / name
+        cwd, spelling = self._chance.choice(
+            (
+                (project.path, ()),
+                (project.path.parent, ("-C", name)),
+                (project.path.parent, ("-P", str(link))),
+                (project.path, ("-C", f"../links/{name}")),
+            )
+        )
+        self.counts[" ".join(spelling[:1]) or "in the project"] += 1
+        return Running(
+            ["poetry", "--no-ansi", *spelling, *arguments],
+            begin=self._poetry.start,
+            cwd=cwd,
+            env=project.environment(None, ENVIRON),
+        )
 
     def _has_package(self, project: Project) -> bool:
         text = ""
@@ -180,53 +222,58 @@ class Worker:
         return f'"{self._package} ' in text
 
 
-WORDS = ("install", "run", "show", "lock", "env", "up", "add", "remove")
-
-
 def mixed_commands(
     commands: int,
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     tmp_path: Path,
 ) -> Counter[str]:
-    """Commands of all kinds over eight projects that share a path dependency."""
+    """Commands of all kinds over eight projects that share a path dependency.
+
+    poetry-dynamic-versioning rewrites the projects and what they share.
+    """
     chosen, workers = seed(), int(os.environ.get("WORKERS", "6"))
     home = home.clone(tmp_path / "home")
     home.pip_install("poetry-plugin-up", "poetry-dynamic-versioning")
     for name in ("twig", *(f"bud{number}" for number in range(workers))):
         Distribution(name, "1.0", {f"{name}/__init__.py": ""}).wheel(own_folder)
-    new_project("lib", name="lib")
+    versioned = "[tool.poetry-dynamic-versioning]\nenable = true\n"
+    lib = new_project("lib", name="lib", tail=versioned)
     path = '[tool.poetry.dependencies]\nlib = { path = "../lib" }\n'
     projects = [
         new_project(
             f"service{number}",
             name=f"service{number}",
             dependencies=("twig (>=1.0)", "lib"),
-            tail=f"[tool.poetry-dynamic-versioning]\nenable = true\n{path}",
+            tail=f"{versioned}{path}",
         )
         for number in range(8)
     ]
+    (tmp_path / "links").mkdir()
     for project in projects:
-        project.poetry(plain_home, "lock").succeeded()
-    all_workers = [Worker(number, chosen, projects, home) for number in range(workers)]
+        project.poetry(home, "lock", environ=ENVIRON).succeeded()
+        link = tmp_path / "links" / project.path.name
+        link.symlink_to(project.path, target_is_directory=True)
+    before = lib.pyproject.read_text()
     began = time.monotonic()
-    with ThreadPoolExecutor(workers) as pool:
-        share = -(-commands // workers)
-        list(pool.map(lambda worker: worker.run(share), all_workers))
-    counts = sum((worker.counts for worker in all_workers), Counter[str]())
+    with Preloaded(home, lib.environment(None, ENVIRON)) as poetry:
+        at_work = [
+            Worker(number, chosen, projects, poetry) for number in range(workers)
+        ]
+        with ThreadPoolExecutor(workers) as pool:
+            share = -(-commands // workers)
+            list(pool.map(lambda worker: worker.run(share), at_work))
+    counts = sum((worker.counts for worker in at_work), Counter[str]())
     counts["seconds"] = round(time.monotonic() - began)
     for project in projects:
-        text = project.pyproject.read_text()
-        if "enable = false" in text:  # what a killed command has left
-            project.pyproject.write_text(
-                text.replace("enable = false", "enable = true")
-            )
         project.poetry(home, "lock", environ=ENVIRON).succeeded()
         project.poetry(home, "install", environ=ENVIRON).succeeded()
         shown = project.poetry(home, "run", *version_of(project.path.name))
-        assert "9.9.9" in shown.succeeded().out
+        assert VERSION in shown.succeeded().out
+        project.poetry(home, "run", "python", "-c", "import lib, twig").succeeded()
+        assert "enable = false" not in project.pyproject.read_text()
+    assert lib.pyproject.read_text() == before
     return counts
 
 
@@ -252,14 +299,11 @@ def test_soak_of_mixed_commands(
     new_project: Callable[..., Project],
     own_folder: Path,
     home: PoetryHome,
-    plain_home: PoetryHome,
     tmp_path: Path,
 ) -> None:
     """``COMMANDS`` says how many."""
     commands = int(os.environ.get("COMMANDS", "10000"))
-    counts = mixed_commands(
-        commands, new_project, own_folder, home, plain_home, tmp_path
-    )
+    counts = mixed_commands(commands, new_project, own_folder, home, tmp_path)
     print(dict(counts))
 
 
