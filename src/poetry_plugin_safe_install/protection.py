@@ -410,7 +410,7 @@ class ProtectedCommand(Protection):
     def _uv(self) -> UvLock:
         from poetry_plugin_safe_install.environments.uv_lock import UvLock
 
-        uv = UvLock(self._session, self._command.io)
+        uv = UvLock(self._session)
         self._ending.callback(uv.release)
         return uv
 

@@ -60,7 +60,7 @@ class SelfCommand(Protection):
         )
         if taken and self._session.is_locked(needs.ENVIRONMENT):
             changes.repair(environment, lock, self._command.io.write_error_line)
-            uv = UvLock(self._session, self._command.io)
+            uv = UvLock(self._session)
             self._ending.callback(uv.release)
             uv.guard(lock_of_uv(environment, None, self._settings.lock_backend))
             protected = changes.protect(self._command, environment, uv)

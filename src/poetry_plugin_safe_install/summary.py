@@ -15,9 +15,10 @@ class Summary:
 
     def waited(self, seconds: float, holder: str = "") -> None:
         """
+        :param seconds: that the command has waited so far, all waits together.
         :param holder: whom it was for; empty where the wait was too short to ask.
         """
-        self._waited += seconds
+        self._waited = max(self._waited, seconds)  # threads may say so late
         if holder:
             self._holders[holder] = None
 

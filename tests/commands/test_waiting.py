@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import time
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +15,19 @@ import pytest
 
 from cleo.io.buffered_io import BufferedIO
 from cleo.io.outputs.output import Verbosity
+from filelock import FileLock
 
 from poetry_plugin_safe_install.locks import waiting
+from poetry_plugin_safe_install.locks.clock import WaitClock
+from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import HeldLock
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from poetry_plugin_safe_install.locks.waiting import WaitMessage
 from tests.laboratory.changes import with_constants
+from tests.laboratory.libraries import make_library
+from tests.laboratory.libraries import uses
 from tests.screens import Terminal
 from tests.screens import assert_screen
 
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
 
+    from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
@@ -127,12 +136,15 @@ def test_quiet(project: Project, home: PoetryHome, venv: Path, hold: HeldLock) -
 
 
 def test_silence_is_broken_once() -> None:
+    """By whichever thread of the command waits then."""
     io = BufferedIO()
     io.set_verbosity(Verbosity.QUIET)
-    message = WaitMessage(io)
     lock = Lock(Path("project.lock"), "the project")
+    clock = WaitClock()
+    reports = (WaitMessage(io, clock), LineReport(io, None, clock))
     for waited in (1.0, 29.9, 30.0, 31.0, 60.0):
-        message(lock, [], waited, 900.0)
+        for report in reports:
+            report(lock, [], waited, 900.0)
     said = io.fetch_error().splitlines()
     assert said == [
         "Waiting for the project, held by another command: 30 s so far, 900 s at most"
@@ -227,6 +239,70 @@ def test_lock_that_cannot_be_taken(
     result = project.poetry(home, "install", venv=venv).succeeded()
     warning = result.out.partition("Updating")[0].partition("Installing")[0]
     assert_screen("lock-unavailable", warning, {"project": project.path})
+
+
+OFTEN = with_constants({f"{waiting.__name__}:REPEAT": 1.0})
+SEVERAL = (
+    r"Gave up waiting for the environment \S+ after (\d) s \((\d+) s with the waits"
+)
+
+
+def test_one_clock_for_all_waits(
+    project: Project, home: PoetryHome, venv: Path, hold: HeldLock
+) -> None:
+    """The project, then its environment: the time-out is for both together."""
+    environment = FileLock(venv / ".poetry-safe-install.lock")
+    with environment:
+        command = "safe-install", "--no-root", "--lock-timeout", "12"
+        running = project.start(home, *command, venv=venv, environ=OFTEN)
+        running.says("4 s so far")
+        hold.release()
+        result = running.result().failed("Gave up waiting for the environment")
+    assert result.code == TEMPORARY
+    told = re.findall(r"(the \w+) .*: (\d+) s so far, 12 s at most", result.out)
+    seconds = [int(number) for _, number in told]
+    assert seconds == sorted(seconds), result.out
+    assert {what for what, _ in told} == {"the project", "the environment"}
+    assert min(int(number) for what, number in told if "env" in what) >= 5
+    found = re.search(SEVERAL, result.out)
+    assert found, result.out
+    assert int(found[1]) < 9
+    assert found[2] == "12"
+
+
+def test_builds_that_wait_at_once_count_once(
+    new_project: Callable[..., Project],
+    index: LocalIndex,
+    home: PoetryHome,
+    venv: Path,
+    tmp_path: Path,
+) -> None:
+    """Two threads of one command wait for a source tree each."""
+    trees = [make_library(tmp_path / name, "in-tree", index.url) for name in "ab"]
+    project = new_project("one", **uses("a", "b"))
+    project.lock()
+    events = tmp_path / "events"
+    environ = {**OFTEN, "POETRY_SAFE_INSTALL_EVENTS": str(events)}
+    with ExitStack() as stack:
+        for tree in trees:
+            lock = Lock(tree / ".poetry" / "safe-install" / "build.lock", "the tree")
+            held = try_acquire(lock, Mode.EXCLUSIVE, "builder")
+            assert held
+            stack.callback(held.release)
+        running = project.start(
+            home, "safe-install", "--no-root", venv=venv, environ=environ
+        )
+        for tree in trees:
+            running.says(f"Waiting for the source tree {tree}")
+        running.says("5 s so far")
+    out = running.result().succeeded().out
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    waits = [one["seconds"] for one in told if one["event"] == "waited"]
+    assert len(waits) >= 2
+    summary = re.search(r"waited (\d+) s for `builder`", out)
+    assert summary, out
+    assert int(summary[1]) < sum(waits) - 2
+    assert int(summary[1]) > max(waits) - 1
 
 
 def test_for_ever_says_so(

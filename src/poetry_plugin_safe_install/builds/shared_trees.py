@@ -21,7 +21,6 @@ from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.descendants import announcement
-from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.store import find_store
@@ -113,7 +112,7 @@ class SharedBuilds(Artifacts):
                 lock = tree_lock(store, tree, self._backend)
                 with self._noted_if_unavailable(lock):
                     make_store(store)
-                    report = LineReport(self._io, tell)
+                    report = self._session.report(tell)
                     stack.enter_context(self._during_backend(lock, report))
                     environ = announcement(lock.path)
             yield environ
@@ -130,7 +129,7 @@ class SharedBuilds(Artifacts):
         with ExitStack() as stack:
             with self._noted_if_unavailable(lock):
                 make_directory(path.parent)
-                report = LineReport(self._io, None)
+                report = self._session.report()
                 held = self._session.wait_for(lock, Mode.EXCLUSIVE, report)
                 held.announce()
                 stack.callback(held.release)

@@ -18,6 +18,7 @@ from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
+from poetry_plugin_safe_install.locks.clock import WaitClock
 from poetry_plugin_safe_install.locks.line_report import LineReport
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
@@ -75,12 +76,14 @@ class SharedDownloads:
 
     def _acquire(self, lock: Lock, tell: Callable[[str], bool] | None) -> HeldLock:
         make_directory(lock.path.parent)
+        clock = WaitClock()
         held, _ = acquire(
             lock,
             Mode.EXCLUSIVE,
             self._command,
             timeout=self._settings.lock_timeout,
-            report=LineReport(self._io, tell),
+            report=LineReport(self._io, tell, clock),
+            clock=clock,
         )
         return held
 

@@ -21,8 +21,6 @@ from poetry_plugin_safe_install.locks.lock import Mode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cleo.io.io import IO
-
     from poetry_plugin_safe_install.locks.lock import HeldLock
     from poetry_plugin_safe_install.locks.lock import Lock
     from poetry_plugin_safe_install.locks.session import Session
@@ -31,9 +29,8 @@ if TYPE_CHECKING:
 class UvLock:
     """That of the environment that one command changes; its threads share it."""
 
-    def __init__(self, session: Session, io: IO) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._io = io
         self._changed = threading.Condition()
         self._lock: Lock | None = None
         self._held: HeldLock | None = None
@@ -118,10 +115,7 @@ class UvLock:
         return held
 
     def _wait_for(self, lock: Lock) -> HeldLock:
-        from poetry_plugin_safe_install.locks.line_report import LineReport
-
-        report = LineReport(self._io, None)
-        return self._session.wait_for(lock, Mode.EXCLUSIVE, report)
+        return self._session.wait_for(lock, Mode.EXCLUSIVE, self._session.report())
 
     def _release_if_idle(self) -> None:
         if self._backends and not self._writers:

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import Attempt
     from poetry_plugin_safe_install.locks.lock import Lock
     from poetry_plugin_safe_install.locks.mutual import Waiter
 
     class WaitReport(Protocol):
-        """What a waiter tells the user; called about once a second after the first."""
+        """What a waiter tells the user; called about once a second after the first.
+
+        ``waited`` is what the clock says: it counts the waits before this one too.
+        """
 
         def __call__(
             self,
@@ -35,16 +39,25 @@ class Deadline:
     """How long somebody still waits for a lock, and tells so meanwhile."""
 
     def __init__(
-        self, attempt: Attempt, timeout: float | None, report: WaitReport | None
+        self,
+        attempt: Attempt,
+        timeout: float | None,
+        report: WaitReport | None,
+        clock: WaitClock,
     ) -> None:
+        """
+        :param timeout: what the clock may say at most; ``None`` without limit.
+        """
         self._attempt = attempt
+        self._clock = clock
+        clock.start()
         self._timeout = timeout
         self._report = report
         self._start = time.monotonic()
         self._next_report = FIRST_REPORT
         self._waiter: Waiter | None = None
         self.waited = 0.0
-        """Seconds; 0 until the lock was found to be taken."""
+        """Seconds of this wait; 0 until the lock was found to be taken."""
         self.outcome = "interrupted"
         """How the wait has ended, unless it is said otherwise."""
         self._holder = ""
@@ -55,7 +68,7 @@ class Deadline:
         :raises MutualWaitError: if who has the lock waits for this process.
         """
         self.waited = time.monotonic() - self._start
-        if self._timeout is not None and self.waited >= self._timeout:
+        if self._timeout is not None and self._clock.seconds >= self._timeout:
             self.outcome = "gave-up"
             self._note_holder()
             return True
@@ -72,7 +85,7 @@ class Deadline:
             self._waiter = Waiter(lock, self._attempt.command)
         self._waiter.look(blockers)
         if self._report:
-            self._report(lock, blockers, self.waited, self._timeout)
+            self._report(lock, blockers, self._clock.seconds, self._timeout)
 
     def _note_holder(self) -> list[HolderRecord]:
         from poetry_plugin_safe_install.locks.waiting import in_short
@@ -83,6 +96,7 @@ class Deadline:
 
     def end(self) -> None:
         """Nobody waits any longer."""
+        self._clock.stop()
         if self._waiter:
             self._waiter.end()
         if self.waited:
@@ -93,12 +107,18 @@ class Deadline:
 
 
 def timeout_message(
-    attempt: Attempt, waited: float, timeout: float, source: str = ""
+    attempt: Attempt, waited: float, in_all: float, timeout: float, source: str = ""
 ) -> str:
+    """
+    :param waited: seconds, of the ``in_all`` that the command has waited for locks.
+    """
     lock = attempt.lock
     who = "\n".join(f"  - {holder}" for holder in attempt.blockers)
     held = f"It is held by\n{who}\n" if who else "Its holder left no record.\n"
-    gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s."
+    before = ""
+    if in_all - waited >= 1:
+        before = f" ({in_all:.0f} s with the waits of this command before)"
+    gave_up = f"Gave up waiting for {lock.guards} after {waited:.0f} s{before}."
     if timeout == 0:
         gave_up = f"Did not wait for {lock.guards}: the setting lock-timeout is 0."
     wish, to = "set POETRY_SAFE_INSTALL_LOCK_TIMEOUT to", "to "

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
     from typing import Protocol
 
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import WaitReport
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.holders import OwnRecord
@@ -180,6 +181,7 @@ def acquire(
     *,
     timeout: float | None,
     report: WaitReport | None = None,
+    clock: WaitClock | None = None,
     timeout_source: str = "",
 ) -> tuple[HeldLock, float]:
     """Take a lock, waiting for it if need be.
@@ -187,16 +189,19 @@ def acquire(
     :param command: what the holder does, for those who wait for it.
     :param timeout: seconds to wait at most; ``None`` without limit, 0 not at all.
     :param report: told once a second whom we wait for, after the first second.
+    :param clock: of all waits that the timeout is for; otherwise it is for this one.
     :param timeout_source: where the timeout was set, in words.
     :return: the held lock and the seconds that were waited, 0 if it was free.
     :raises LockTimeoutError: naming the holder and how to wait longer.
     :raises LockUnavailableError: if the lock file cannot be created or locked.
     """
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import Deadline
     from poetry_plugin_safe_install.locks.deadline import timeout_message
 
     attempt = Attempt(lock, mode, command)
-    deadline = Deadline(attempt, timeout, report)
+    clock = clock or WaitClock()
+    deadline = Deadline(attempt, timeout, report, clock)
     try:
         while True:
             if held := attempt.once(deadline.is_over):
@@ -208,8 +213,8 @@ def acquire(
                 deadline.outcome = "taken"
                 return held, deadline.waited
             if deadline.is_over():
-                waited = deadline.waited
-                text = timeout_message(attempt, waited, timeout or 0, timeout_source)
+                waited = deadline.waited, clock.seconds
+                text = timeout_message(attempt, *waited, timeout or 0, timeout_source)
                 raise LockTimeoutError(text)
             time.sleep(POLL_INTERVAL)
     finally:
@@ -239,6 +244,8 @@ def wait_until_free(
     *,
     timeout: float | None,
     report: WaitReport | None = None,
+    clock: WaitClock | None = None,
+    timeout_source: str = "",
 ) -> float:
     """Wait until nobody changes what a lock guards.
 
@@ -248,15 +255,18 @@ def wait_until_free(
     """
     if is_free(lock, command):
         return 0.0
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import Deadline
     from poetry_plugin_safe_install.locks.deadline import timeout_message
 
     attempt = Attempt(lock, Mode.SHARED, command)
-    deadline = Deadline(attempt, timeout, report)
+    clock = clock or WaitClock()
+    deadline = Deadline(attempt, timeout, report, clock)
     try:
         while not attempt.would_succeed(deadline.is_over):
             if deadline.is_over():
-                text = timeout_message(attempt, deadline.waited, timeout or 0)
+                waited = deadline.waited, clock.seconds
+                text = timeout_message(attempt, *waited, timeout or 0, timeout_source)
                 raise LockTimeoutError(text)
             time.sleep(POLL_INTERVAL)
         deadline.outcome = "taken"

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import WaitReport
+    from poetry_plugin_safe_install.locks.line_report import LineReport
     from poetry_plugin_safe_install.locks.lock import HeldLock
     from poetry_plugin_safe_install.store import Store
 
@@ -69,8 +71,10 @@ class Session:
     ) -> None:
         """
         :param command: the command as the user typed it, for those who wait for it.
-        :param timeout: seconds to wait for a lock at most; ``None`` without limit.
-        :param waited: told of each wait: the seconds, and who held the lock.
+        :param timeout: seconds to wait for locks at most, all waits together; ``None``
+            without limit.
+        :param waited: told after each wait how many seconds the command has waited in
+            all, and who held the lock.
         :param timeout_source: where the timeout was set, in words.
         """
         self._io = io
@@ -83,6 +87,14 @@ class Session:
         """How each resource is held, also where its lock cannot be taken."""
         self.timed_out = False
         """Whether a thread has waited in vain: Poetry makes any error there a 1."""
+
+    @property
+    def _clock(self) -> WaitClock:
+        """Made by the first of the threads that waits."""
+        from poetry_plugin_safe_install.locks.clock import WaitClock
+
+        clock: WaitClock = vars(self).setdefault("_wait_clock", WaitClock())
+        return clock
 
     def mode(self, resource: str) -> Mode | None:
         """How the command treats a resource: as if it held the lock, if it has none."""
@@ -183,11 +195,16 @@ class Session:
             return
         from poetry_plugin_safe_install.locks.waiting import waiting
 
-        with waiting(self._io, lock.guards) as message:
+        with waiting(self._io, lock.guards, self._clock) as message:
             waited = wait_until_free(
-                lock, self._command, timeout=self._timeout, report=message
+                lock,
+                self._command,
+                timeout=self._timeout,
+                report=message,
+                clock=self._clock,
+                timeout_source=self._timeout_source,
             )
-        self._waited(waited, message.waited_for)
+        self._has_waited(waited, message.waited_for)
 
     @contextmanager
     def beside_plan(self, lock: Lock, mode: Mode) -> Iterator[HeldLock]:
@@ -216,14 +233,24 @@ class Session:
                 self._command,
                 timeout=self._timeout,
                 report=report,
+                clock=self._clock,
                 timeout_source=self._timeout_source,
             )
         except LockTimeoutError:
             self.timed_out = True
             raise
-        if waited:
-            self._waited(waited, getattr(report, "waited_for", ""))
+        self._has_waited(waited, getattr(report, "waited_for", ""))
         return held
+
+    def report(self, tell: Callable[[str], bool] | None = None) -> LineReport:
+        """What a thread of this command says while it waits."""
+        from poetry_plugin_safe_install.locks.line_report import LineReport
+
+        return LineReport(self._io, tell, self._clock)
+
+    def _has_waited(self, seconds: float, holder: str) -> None:
+        if seconds:
+            self._waited(self._clock.seconds, holder)
 
     def release(self, resource: str) -> None:
         self._modes.pop(resource, None)
@@ -252,16 +279,17 @@ class Session:
             return held
         from poetry_plugin_safe_install.locks.waiting import waiting
 
-        with waiting(self._io, lock.guards) as message:
+        with waiting(self._io, lock.guards, self._clock) as message:
             held, waited = acquire(
                 lock,
                 mode,
                 self._command,
                 timeout=self._timeout,
                 report=message,
+                clock=self._clock,
                 timeout_source=self._timeout_source,
             )
-        self._waited(waited, message.waited_for)
+        self._has_waited(waited, message.waited_for)
         held.announce()
         return held
 

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
+    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import Lock
-
-PATIENCE = 30.0
-"""Seconds after which a command says even with ``-q`` that it waits."""
 
 REPEAT = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -33,8 +31,9 @@ class WaitMessage:
     ten seconds.
     """
 
-    def __init__(self, io: IO) -> None:
+    def __init__(self, io: IO, clock: WaitClock) -> None:
         self._io = io
+        self._clock = clock
         self._columns = _columns(io)
         self._next = 0.0
         self._rows = 0
@@ -50,7 +49,8 @@ class WaitMessage:
     ) -> None:
         self.waited_for = in_short(holders)
         if self._io.error_output.is_quiet():
-            self._break_silence(waiting_text(lock, holders, waited, timeout), waited)
+            if self._clock.breaks_silence(waited):
+                break_silence(self._io, waiting_text(lock, holders, waited, timeout))
             return
         if not self._columns and waited < self._next:
             return
@@ -66,14 +66,6 @@ class WaitMessage:
         if self._rows:
             self._replace("")
 
-    def _break_silence(self, text: str, waited: float) -> None:
-        """Once, so that a job that asked for silence does not look as if it hung."""
-        if waited >= PATIENCE > self._next:
-            from cleo.io.outputs.output import Verbosity
-
-            self._next = PATIENCE
-            self._io.write_error_line(_escape(text), verbosity=Verbosity.QUIET)
-
     def _replace(self, text: str) -> None:
         """Write over the rows that the text before took."""
         from cleo.io.outputs.output import Type
@@ -85,14 +77,15 @@ class WaitMessage:
 
 
 @contextmanager
-def waiting(io: IO, what: str) -> Iterator[WaitMessage]:
+def waiting(io: IO, what: str, clock: WaitClock) -> Iterator[WaitMessage]:
     """A wait that the user is told of, and that Ctrl-C ends at once.
 
     :param what: what is waited for.
+    :param clock: of the command that waits.
     :raises SystemExit: with status 130 after Ctrl-C. Cleo would end with 1, which a
         CI job takes for a failed install (``cleo.application.Application.run``, 2.1).
     """
-    message = WaitMessage(io)
+    message = WaitMessage(io, clock)
     try:
         yield message
     except KeyboardInterrupt:
@@ -101,6 +94,13 @@ def waiting(io: IO, what: str) -> Iterator[WaitMessage]:
         raise SystemExit(INTERRUPTED) from None
     finally:
         message.done()
+
+
+def break_silence(io: IO, text: str) -> None:
+    """Say something although ``-q`` was given."""
+    from cleo.io.outputs.output import Verbosity
+
+    io.write_error_line(_escape(text), verbosity=Verbosity.QUIET)
 
 
 def waiting_text(

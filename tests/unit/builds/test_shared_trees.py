@@ -32,7 +32,7 @@ def during_backend(lock, report):
         yield
     finally:
         held.release()
-builds = SharedBuilds("poetry test", io, session, during_backend, UvLock(session, io))
+builds = SharedBuilds("poetry test", io, session, during_backend, UvLock(session))
 inside, order = threading.Event(), []
 def second():
     inside.wait()
@@ -62,7 +62,7 @@ from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from poetry_plugin_safe_install.locks.session import Session
 io = BufferedIO()
 session = Session(io, "poetry test", 60.0, lambda *waited: None)
-builds = SharedBuilds("poetry test", io, session, None, UvLock(session, io))
+builds = SharedBuilds("poetry test", io, session, None, UvLock(session))
 inside, told, order = threading.Event(), threading.Event(), []
 write = io.write_error_line
 def tell(text, *args, **kwargs):

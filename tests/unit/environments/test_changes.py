@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from cleo.io.buffered_io import BufferedIO
-
 from poetry_plugin_safe_install.compat.installs import PROJECT
 from poetry_plugin_safe_install.environments import journal
 from poetry_plugin_safe_install.environments.commit_point import CommitPoint
@@ -86,7 +84,7 @@ def test_package_from_a_lower_layer_of_overlayfs(
 def commit_point(places: Places) -> CommitPoint:
     """In an environment where uv has no lock."""
     session: Any = None
-    return CommitPoint(places, UvLock(session, BufferedIO()))
+    return CommitPoint(places, UvLock(session))
 
 
 def names_of_one() -> set[str]:
