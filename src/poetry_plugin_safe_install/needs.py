@@ -100,6 +100,14 @@ class Row:
         self.writes = writes
         self.looks = looks
 
+    @property
+    def builds_project(self) -> bool:
+        """Whether it may build the project itself, or a dependency in editable mode.
+
+        Only ``lock`` never does, of those that build.
+        """
+        return self.builds and (self.changes or self.need is Need.BUILD)
+
     def calling(self, other: Row) -> Row:
         """What this command needs while it calls another one."""
         return Row(

@@ -222,7 +222,7 @@ class ProtectedCommand(Protection):
         self._facts.must_publish = True
         self._walk(needs.MISSING)
         if self._session.is_locked(PROJECT) and (requires := self._requires_plugins):
-            self._work.share_builds(self._plan)
+            self._work.share_builds(self._row, self._plan)
             self._plugins.publish(requires, self._session, self._settings)
         self._walk(needs.MADE)
         self._facts.must_publish = False
@@ -340,7 +340,7 @@ class ProtectedCommand(Protection):
             self.files.command_runs(rewritten=self._facts.rewritten)
         if self._row.builds:
             self._work.prepare_builds(event)
-            self._work.share_builds(self._plan)
+            self._work.share_builds(self._row, self._plan)
         if self._has_environment_alone:
             self._work.protect_changes(event)
         if self._row.changes:

@@ -10,8 +10,6 @@ from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.builds.shared_trees import share_builds
 from poetry_plugin_safe_install.builds.temp_directory import prepared
 from poetry_plugin_safe_install.compat.environments import environment_of
-from poetry_plugin_safe_install.environments import changes
-from poetry_plugin_safe_install.guards import Guards
 
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.environments.uv_lock import UvLock
     from poetry_plugin_safe_install.locks.session import Session
     from poetry_plugin_safe_install.locks.session import Step
+    from poetry_plugin_safe_install.needs import Row
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
     from poetry_plugin_safe_install.summary import Summary
@@ -50,14 +49,14 @@ class Work:
         self._uv = uv
         self._temp_directory = ending.enter_context(ExitStack())
 
-    def share_builds(self, plan: list[Step]) -> None:
+    def share_builds(self, row: Row, plan: list[Step]) -> None:
         """Have each process of a build backend keep its source tree to itself.
 
         :param plan: the lock plan of the command.
         """
         during = needs.BACKEND_STARTS, needs.BACKEND_ENDED
         hold = partial(self._session.between, plan, *during)
-        share_builds(self._command, self._session, hold, self._settings, self._uv)
+        share_builds(self._command, self._session, row, hold, self._settings, self._uv)
 
     def prepare_builds(self, event: ConsoleCommandEvent) -> None:
         """Have a temporary directory that isolated builds can use.
@@ -75,6 +74,8 @@ class Work:
 
     def protect_changes(self, event: ConsoleCommandEvent) -> None:
         """The lock of the environment is held."""
+        from poetry_plugin_safe_install.environments import changes
+
         protected = changes.protect(self._command, environment_of(event), self._uv)
         self._ending.callback(protected.close)
 
@@ -82,6 +83,8 @@ class Work:
         """
         :raises SafeInstallError: if the command must not go on.
         """
+        from poetry_plugin_safe_install.guards import Guards
+
         guards = Guards(self._command, self._settings, summary)
         self._ending.callback(guards.command_ended)
         guards.watch(event)

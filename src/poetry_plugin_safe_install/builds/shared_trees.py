@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from poetry_plugin_safe_install.environments.uv_lock import UvLock
     from poetry_plugin_safe_install.locks.deadline import WaitReport
     from poetry_plugin_safe_install.locks.session import Session
+    from poetry_plugin_safe_install.needs import Row
     from poetry_plugin_safe_install.settings import Settings
     from poetry_plugin_safe_install.store import Store
 
@@ -48,23 +49,29 @@ if TYPE_CHECKING:
 def share_builds(
     command: StartingCommand,
     session: Session,
+    row: Row,
     during_backend: DuringBackend,
     settings: Settings,
     uv: UvLock,
 ) -> None:
     """From now on this process builds without harm to others that do so too.
 
+    :param row: what the command does.
     :param during_backend: holds a lock while a build backend runs.
     :param uv: that of the environment that the command changes.
     """
     from poetry_plugin_safe_install.compat.builds import BUILDS
+    from poetry_plugin_safe_install.compat.builds import PROJECT_BUILDS
     from poetry_plugin_safe_install.compat.builds import BuildWatch
     from poetry_plugin_safe_install.compat.clones import CLONES
 
     builds = SharedBuilds(
         command.line, command.io, session, during_backend, uv, settings.lock_backend
     )
-    command.patch(BUILDS, BuildWatch(builds))
+    watch = BuildWatch(builds)
+    command.patch(BUILDS, watch)
+    if row.builds_project:
+        command.patch(PROJECT_BUILDS, watch)
     command.patch(CLONES, MarkedClones())
 
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 BUILDS = Internals("builds", PROGRESS)
 
+PROJECT_BUILDS = Internals("builds of the project itself")
+"""Apart: checking them loads what only those commands use that build it."""
+
 
 if TYPE_CHECKING:
 
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
 class BuildWatch:
     """Has everything in this process that builds ask ``builds``.
 
-    The context of ``BUILDS``.
+    The context of ``BUILDS`` and ``PROJECT_BUILDS``.
     """
 
     def __init__(self, builds: Builds) -> None:
@@ -237,8 +240,8 @@ def _told(environ: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@BUILDS.around("poetry.masonry.builders.editable", "build_environment")
-@BUILDS.around(
+@PROJECT_BUILDS.around("poetry.masonry.builders.editable", "build_environment")
+@PROJECT_BUILDS.around(
     "poetry.console.commands.build",
     "build_environment",
     seen_in="2.0.1",
@@ -258,8 +261,10 @@ def _build_environment(
         yield found
 
 
-@BUILDS.uses("poetry.masonry.builders.editable", "EditableBuilder._poetry")
-@BUILDS.around("poetry.masonry.builders.editable", "EditableBuilder._setup_build")
+@PROJECT_BUILDS.uses("poetry.masonry.builders.editable", "EditableBuilder._poetry")
+@PROJECT_BUILDS.around(
+    "poetry.masonry.builders.editable", "EditableBuilder._setup_build"
+)
 def _setup_build(
     watch: BuildWatch, original: Callable[..., None], builder: EditableBuilder
 ) -> None:
@@ -268,7 +273,7 @@ def _setup_build(
         original(builder)
 
 
-@BUILDS.around(
+@PROJECT_BUILDS.around(
     "poetry.console.commands.build",
     "BuildHandler._build",
     seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
