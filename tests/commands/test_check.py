@@ -31,6 +31,7 @@ from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.preloaded import fixed
 from tests.laboratory.told import told
 from tests.laboratory.wheels import Distribution
 from tests.screens import Terminal
@@ -130,14 +131,8 @@ def checked(
     venv: Path | None = None,
     environ: dict[str, str] | None = None,
 ) -> Checked:
-    result = subprocess.run(
-        [home.executable, "safe-install", "--check", "--format", "json", *arguments],
-        cwd=project.path,
-        env=project.environment(venv, environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    command = ("safe-install", "--check", "--format", "json", *arguments)
+    result = project.poetry_apart(home, *command, venv=venv, environ=environ)
     return Checked(result.returncode, result.stdout, result.stderr)
 
 
@@ -312,9 +307,10 @@ def test_nothing_wrong(
 
 
 @pytest.fixture
-def own_home(home: PoetryHome, tmp_path: Path) -> PoetryHome:
-    """A Poetry that a project may install into."""
-    return home.clone(tmp_path / "home")
+def own_home(home: PoetryHome, tmp_path: Path) -> Iterator[PoetryHome]:
+    """A Poetry that a project may install into, as long as it stays what it is."""
+    with fixed(home.clone(tmp_path / "home")) as own:
+        yield own
 
 
 OLD = "packaging==23.2"
@@ -370,8 +366,16 @@ def test_says_of_own_packages_what_an_install_does(
     index: LocalIndex,
 ) -> None:
     """With the very options that it is given, and without asking an index."""
-    home = poetry_home(version).clone(tmp_path / "home")
-    project = with_old_packaging()
+    with fixed(poetry_home(version).clone(tmp_path / "home")) as home:
+        check_and_install(home, with_old_packaging(), places, index)
+
+
+def check_and_install(
+    home: PoetryHome,
+    project: Project,
+    places: Callable[[], object],
+    index: LocalIndex,
+) -> None:
     harmful = [("--with", "old"), ("--extras", "old"), ("--sync",)]
     harmless = [(), ("--only", "main"), ("--with", "old", "--without", "old")]
     index.requests.clear()

@@ -61,16 +61,17 @@ def serve(orders: socket.socket) -> None:
                 say(answer, os.waitstatus_to_exitcode(status))
                 os.close(answer)
                 continue
-            order, descriptors, _, _ = socket.recv_fds(orders, LONGEST, 2)
+            order, descriptors, _, _ = socket.recv_fds(orders, LONGEST, 3)
             if not order:
                 os._exit(0)
-            out, answer = descriptors
+            out, error, answer = descriptors
             pid = os.fork()
             if pid == 0:
                 orders.detach()
-                become(out, **json.loads(order))
+                become(out, error, **json.loads(order))
                 return
             os.close(out)
+            os.close(error)
             say(answer, pid)
             ended = os.pidfd_open(pid)
             answers[ended] = (pid, answer)
@@ -83,13 +84,18 @@ def say(answer: int, number: int) -> None:
 
 
 def become(
-    out: int, command: list[str], cwd: str, env: dict[str, str], new_session: bool
+    out: int,
+    error: int,
+    command: list[str],
+    cwd: str,
+    env: dict[str, str],
+    new_session: bool,
 ) -> None:
     """Be as the command would be that was executed."""
     if new_session:
         os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
-    for opened, standard in ((null, 0), (out, 1), (out, 2)):
+    for opened, standard in ((null, 0), (out, 1), (error, 2)):
         os.dup2(opened, standard)
     os.closerange(LOWEST, HIGHEST)
     os.chdir(cwd)

@@ -17,6 +17,7 @@ import subprocess
 import threading
 
 from collections import Counter
+from contextlib import contextmanager
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from tests.laboratory.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from collections.abc import Mapping
     from collections.abc import Sequence
 
@@ -85,11 +87,13 @@ class Preloaded:
         stdout: int,
         cwd: Path,
         env: Mapping[str, str],
+        stderr: int = subprocess.STDOUT,
         start_new_session: bool = False,
         **popen: object,
     ) -> Forked:
         """Start a command as ``subprocess.Popen`` does."""
         ours, theirs = os.pipe()
+        error = stdout if stderr == subprocess.STDOUT else stderr
         order = {
             "command": list(command),
             "cwd": str(cwd),
@@ -98,7 +102,7 @@ class Preloaded:
         }
         try:
             socket.send_fds(
-                self._orders, [json.dumps(order).encode()], [stdout, theirs]
+                self._orders, [json.dumps(order).encode()], [stdout, error, theirs]
             )
         finally:
             os.close(theirs)
@@ -160,31 +164,57 @@ Key = tuple["PoetryHome", frozenset[tuple[str, str]]]
 
 STARTED: dict[Key, Preloaded] = {}
 WANTED: Counter[Key] = Counter()
+FIXED: set[PoetryHome] = set()
+"""Clones whose Poetry is changed no more, as that of the homes that all tests share."""
 ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def fixed(home: PoetryHome) -> Iterator[PoetryHome]:
+    """A clone whose commands may be forked: what its Poetry imports stays as it is."""
+    FIXED.add(home)
+    try:
+        yield home
+    finally:
+        FIXED.discard(home)
+        for key in [key for key in STARTED if key[0] == home]:
+            STARTED.pop(key).end()
 
 
 def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process]:
     """How to start a command of this Poetry: as ``subprocess.Popen``, or faster.
 
     Executed is what differs in how Python or Poetry are loaded, and each Poetry that a
-    test has for itself: it may be changed.
+    test has for itself: it may be changed, unless it is among those that are fixed.
     """
     if not _can_be_forked(home, environ):
         return subprocess.Popen
+    key = _key(home, environ)
+    with ONE_AT_A_TIME:
+        WANTED[key] += 1
+        if WANTED[key] < OFTEN:
+            return subprocess.Popen
+    return shared(home, environ).start
+
+
+def shared(home: PoetryHome, environ: Mapping[str, str]) -> Preloaded:
+    """The process that all tests of this one have in common."""
+    assert _can_be_forked(home, environ)
+    key = _key(home, environ)
+    with ONE_AT_A_TIME:
+        if key not in STARTED:
+            STARTED[key] = Preloaded(home, environ)
+            atexit.register(STARTED[key].end)
+        return STARTED[key]
+
+
+def _key(home: PoetryHome, environ: Mapping[str, str]) -> Key:
     read = {
         name: value
         for name, value in environ.items()
         if name.startswith(AT_IMPORT) and name != "PYTHONPATH"
     }
-    key = (home, frozenset(read.items()))
-    with ONE_AT_A_TIME:
-        WANTED[key] += 1
-        if WANTED[key] < OFTEN:
-            return subprocess.Popen
-        if key not in STARTED:
-            STARTED[key] = Preloaded(home, environ)
-            atexit.register(STARTED[key].end)
-        return STARTED[key].start
+    return home, frozenset(read.items())
 
 
 def _can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
@@ -192,7 +222,7 @@ def _can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
     constants = environ.get("CONSTANTS", "").split()
     return (
         CAN_FORK
-        and home.path.parent == CACHE / "poetry"
+        and (home.path.parent == CACHE / "poetry" or home in FIXED)
         and environ.get("PYTHONPATH", "") in CHANGES
         and python <= set(HARMLESS)
         and not environ.get("RENAME")

@@ -8,11 +8,13 @@ import subprocess
 
 from dataclasses import dataclass
 from dataclasses import field
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from tests.laboratory import lock_files
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import begin
+from tests.laboratory.running import TIMEOUT
 from tests.laboratory.running import Running
 
 
@@ -98,6 +100,30 @@ class Project:
         if venv:
             whole["VIRTUAL_ENV"] = str(venv)
         return {**whole, **self.environ, **(environ or {})}
+
+    def poetry_apart(
+        self,
+        home: PoetryHome,
+        *arguments: str,
+        venv: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``poetry …`` here to its end; what it says on stderr is kept apart."""
+        whole = self.environment(venv, environ)
+        command = [str(home.executable), *arguments]
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as error:
+            process = begin(home, whole)(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out.fileno(),
+                stderr=error.fileno(),
+                cwd=self.path,
+                env=whole,
+            )
+            code = process.wait(TIMEOUT)
+            out.seek(0)
+            error.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), error.read())
 
     def git(self, *arguments: str) -> str:
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
