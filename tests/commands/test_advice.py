@@ -69,7 +69,7 @@ def locked(
         for dependency in (wanted, accepted):
             text = text.replace(f'"{wanted}"', f'"{dependency}"')
             project.pyproject.write_text(text)
-            project.poetry(poetry_home(protected=False), "lock").succeeded()
+            project.lock()
         return project
 
     return new
@@ -114,7 +114,14 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    ("accepted", "arguments", "expected"), CASES.values(), ids=CASES
+    ("accepted", "arguments", "expected"),
+    [
+        # With options there is the same to do, and more that may be wrong.
+        pytest.param(
+            *case, marks=pytest.mark.soak if name == "install" else (), id=name
+        )
+        for name, case in CASES.items()
+    ],
 )
 def test_each_line_works_when_pasted(
     accepted: str,

@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
 from poetry_plugin_safe_install.private_files import PREFIX
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import soak_but
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
@@ -149,8 +151,10 @@ def test_killed_in_the_middle_of_writing(
     assert private_directories_in(cache) == []
 
 
-@pytest.mark.parametrize("share", [0, 0.5])
-@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
+@pytest.mark.parametrize(
+    ("version", "share"),
+    soak_but([("2.0.1", 0), ("2.5.1", 0.5)], product(("2.0.1", "2.5.1"), (0, 0.5))),
+)
 def test_half_a_wheel_that_poetry_alone_has_left(
     version: str,
     share: float,
@@ -161,7 +165,7 @@ def test_half_a_wheel_that_poetry_alone_has_left(
     """Its name is that of a wheel, and nothing else is known of it."""
     home = poetry_home(version)
     project = new_user("one")
-    project.poetry(home, "lock").succeeded()
+    project.lock()
     project.poetry(home, "install", venv=new_venv("one")).succeeded()
     (wheel,) = wheels_in(tmp_path / "cache")
     data = wheel.read_bytes()

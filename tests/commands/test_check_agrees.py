@@ -16,6 +16,7 @@ import pytest
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from tests.laboratory.cases import soak_but
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
@@ -206,12 +207,26 @@ def test_there_are_enough_of_them() -> None:
     assert COUNT >= 40
 
 
-@pytest.mark.parametrize("options", [*HARMLESS, *CONTRADICTIONS], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    soak_but(
+        [(each,) for each in (*HARMLESS[::2], *CONTRADICTIONS[::2])],
+        [(each,) for each in (*HARMLESS, *CONTRADICTIONS)],
+    ),
+    ids=" ".join,
+)
 def test_options(options: tuple[str, ...], project: Project, tmp_path: Path) -> None:
     agree(project, into(make_venv(tmp_path / "venv")), *options)
 
 
-@pytest.mark.parametrize("change", EDITS, ids=lambda change: change.new[:30])
+@pytest.mark.parametrize(
+    "change",
+    soak_but(
+        [(each,) for each in EDITS if each not in (NAMED, SCRIPT, README)],
+        [(each,) for each in EDITS],
+    ),
+    ids=lambda change: change.new[:30],
+)
 def test_projects(change: Edit, project: Project, tmp_path: Path) -> None:
     if change is PYTHON:  # Poetry asks every Python that it finds: let there be few.
         few = {**project.environ, "PATH": "/usr/bin:/bin", "PYENV_ROOT": ""}
@@ -276,7 +291,7 @@ def write_lock(project: Project, text: str | None) -> None:
         file.write_text(text)
 
 
-@pytest.mark.parametrize(("change", "options"), OWN)
+@pytest.mark.parametrize(("change", "options"), soak_but(OWN[1::2], OWN))
 def test_poetrys_own_environment(
     change: Edit | None, options: tuple[str, ...], project: Project, own: Own
 ) -> None:

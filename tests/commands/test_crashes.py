@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 
@@ -31,8 +33,18 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("following", ["run", "install"])
+@pytest.mark.parametrize(
+    ("step", "following"),
+    soak_but(
+        [
+            *((step, "run") for step in STEPS),  # an install comes after that
+            (STEPS[0], "install"),
+            (f"{SETS}:_put_in_place:before", "install"),
+            (f"{STOCK}:StockPluginCache.retire:before", "install"),
+        ],
+        product(STEPS, ("run", "install")),
+    ),
+)
 def test_writer_killed_in_the_middle_of_publication(
     step: str,
     following: str,

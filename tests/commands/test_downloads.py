@@ -51,7 +51,7 @@ def index(folder: Path, own_folder: Path) -> Iterator[CachingIndex]:
 def project(new_project: Callable[..., Project]) -> Project:
     """Locked, and the HTTP cache knows what that asks for."""
     project = new_project(dependencies=("wanted",))
-    project.poetry(poetry_home(protected=False), "lock").succeeded()
+    project.lock()
     return project
 
 

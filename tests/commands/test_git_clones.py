@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.libraries import make_library
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import poetry_home
@@ -45,9 +47,18 @@ def project(new_project: Callable[..., Project], repository: Path) -> Project:
     return new_project(dependencies=(f"library @ git+file://{repository}@main",))
 
 
-@pytest.mark.parametrize("version", [*RESET])
-@pytest.mark.parametrize("command", ["lock", "install"])
-@pytest.mark.parametrize("protected", [True, False])
+@pytest.mark.parametrize(
+    ("protected", "command", "version"),
+    soak_but(
+        [
+            (True, "install", "2.0.1"),
+            (True, "lock", "2.5.1"),
+            (False, "lock", "2.0.1"),
+            (False, "install", "2.5.1"),
+        ],
+        product((True, False), ("lock", "install"), RESET),
+    ),
+)
 def test_killed_between_the_commit_and_its_files(
     protected: bool,
     command: str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.wheels import Distribution
 
@@ -60,13 +61,16 @@ def run_line(
 
 @pytest.mark.parametrize(
     ("outer", "inner"),
-    [
-        ("-C relative", "here"),
-        ("-P relative", "link"),
-        ("link", "here"),
-        ("here", "-C link"),
-        ("-C link", "-C relative"),
-    ],
+    soak_but(
+        [("-P relative", "link"), ("link", "here"), ("here", "-C link")],
+        [
+            ("-C relative", "here"),
+            ("-P relative", "link"),
+            ("link", "here"),
+            ("here", "-C link"),
+            ("-C link", "-C relative"),
+        ],
+    ),
 )
 def test_nested_command_knows_its_ancestor_in_every_spelling(
     outer: str,
@@ -82,7 +86,7 @@ def test_nested_command_knows_its_ancestor_in_every_spelling(
     ways = spellings(project.path, link)
     cwd, options = ways[inner]
     with_build_script(project, run_line(cwd, home, *options, "lock"))
-    project.poetry(home, "lock").succeeded()
+    project.lock()
 
     cwd, options = ways[outer]
     limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "10"}
@@ -103,10 +107,10 @@ def test_two_projects_with_one_relative_name_are_two(
 ) -> None:
     """A build script works on a project that somebody else holds: it does not go on."""
     first, second = new_project("a/sub"), new_project("b/sub")
-    second.poetry(home, "lock").succeeded()
+    second.lock()
     line = run_line(second.path.parent, home, "-C", "sub", "lock", "--regenerate")
     with_build_script(first, line)
-    first.poetry(home, "lock").succeeded()
+    first.lock()
     with Pause(SOLVING) as pause:
         holder = second.start(home, "lock", "--regenerate", environ=pause.environment)
         arrival = pause.arrival()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from tests.laboratory import ROOT
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import soak_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.running import Running
@@ -205,8 +207,18 @@ def test_uv_and_poetry_exclude_each_other(
     assert list(venv.glob("lib/python*/site-packages/slow.py"))
 
 
-@pytest.mark.parametrize("nested", ["install", "run", "build", "lock"])
-@pytest.mark.parametrize("scope", ["command", "phase"])
+@pytest.mark.parametrize(
+    ("nested", "scope"),
+    soak_but(
+        [
+            ("install", "phase"),
+            ("run", "command"),
+            ("build", "phase"),
+            ("lock", "command"),
+        ],
+        product(("install", "run", "build", "lock"), ("command", "phase")),
+    ),
+)
 def test_command_within_a_command_does_not_wait_for_its_ancestor(
     nested: str,
     scope: str,
@@ -319,7 +331,9 @@ int flock(int fd, int operation) {
 """
 
 
-@pytest.mark.parametrize("answer", [38, 37, 95, 524], ids=str)
+@pytest.mark.parametrize(
+    "answer", soak_but([(38,), (524,)], [(38,), (37,), (95,), (524,)]), ids=str
+)
 def test_where_flock_does_not_work_markers_do(
     answer: int,
     project: Project,
@@ -353,7 +367,10 @@ def test_where_flock_does_not_work_markers_do(
     project.poetry(home, "run", "true", venv=venv, environ=without).succeeded()
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+@pytest.mark.parametrize(
+    "umask",
+    soak_but([(0o000,), (0o077,)], [(0o000,), (0o002,), (0o022,), (0o077,)]),
+)
 def test_nothing_is_writable_for_everyone(
     umask: int,
     new_project: Callable[..., Project],

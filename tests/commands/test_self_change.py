@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
@@ -206,7 +207,8 @@ def test_refuse(
     assert result.code == 1
     assert len(result.out.splitlines()) < 40
     assert fingerprint(project, home.site_packages, home.path / "bin") == before
-    still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
+    other = locked_project(("harmless",), ("harmless",), name="other")
+    other.poetry(home, "install", venv=home.path).succeeded()
 
 
 def test_strict_refuses_every_downgrade(
@@ -344,22 +346,47 @@ def test_unprotected(clone: Callable[..., PoetryHome], lying: Project) -> None:
     lying.poetry(home, "--version").failed("No module named")
 
 
+ALLOW = {MODE: "allow", "POETRY_INSTALLER_BUILTIN_UNINSTALL": "true"}
+
+
 def test_allow(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
     """What can break Poetry is done, and put back only if it does."""
-    allow = {MODE: "allow", "POETRY_INSTALLER_BUILTIN_UNINSTALL": "true"}
     home = clone()
     too_old = locked_project(TOO_OLD_PACKAGING.locked, TOO_OLD_PACKAGING.accepted)
-    nothing = locked_project(("harmless",), ("harmless",), name="nothing")
     installed = version_of(home, "packaging")
 
-    result = too_old.poetry(home, "install", venv=home.path, environ=allow)
+    result = too_old.poetry(home, "install", venv=home.path, environ=ALLOW)
     shows(result.succeeded(), "This can break the Poetry that runs", "packaging")
     assert version_of(home, "packaging") in (installed, "23.2")
-    still_works(home, nothing)
+    still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
 
-    result = nothing.poetry(home, "sync", venv=home.path, environ=allow)
+
+def test_allow_the_removal_of_one(
+    clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+) -> None:
+    home = clone()
+    wanted = ("tomlkit", "harmless")
+    project = locked_project(wanted, wanted)
+    installed = version_of(home, "tomlkit")
+
+    result = project.poetry(home, "remove", "tomlkit", venv=home.path, environ=ALLOW)
+
+    shows(result.succeeded(), "This can break the Poetry that runs", "put back")
+    assert version_of(home, "tomlkit") == installed
+    still_works(home, project)
+
+
+@pytest.mark.soak
+def test_allow_the_removal_of_all(
+    clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
+) -> None:
+    """One after the other, and each is seen to be needed."""
+    home = clone()
+    nothing = locked_project(("harmless",), ("harmless",), name="nothing")
+
+    result = nothing.poetry(home, "sync", venv=home.path, environ=ALLOW)
     shows(result.succeeded(), "This can break the Poetry that runs", "put back")
     assert version_of(home, "poetry") == home.version
     assert version_of(home, "nothing") == "0.0.0"
@@ -384,7 +411,6 @@ def test_files_of_another_package(
     result.failed("cattle was not installed", "cleo", "cleo/__init__.py")
     assert sources(home.site_packages / "cleo") == own
     assert not version_of(home, "cattle")
-    still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
 
     allowed = project.poetry(home, "install", venv=home.path, environ={MODE: "allow"})
     shows(allowed.succeeded(), "This can break the Poetry that runs", "put back")
@@ -434,7 +460,7 @@ def test_what_takes_the_place_of_an_own_package(
         (folder, "written over by cattle 25.0: "),
         (source, "replaced by the same version from directory "),
     ):
-        project.poetry(poetry_home(protected=False), "lock").succeeded()
+        project.lock()
         before = fingerprint(project, home.site_packages, home.path / "bin")
 
         checked = project.poetry(home, "safe-install", "--check", venv=home.path)
@@ -445,7 +471,6 @@ def test_what_takes_the_place_of_an_own_package(
         after = fingerprint(project, home.site_packages, home.path / "bin")
         assert after == before
     script.poetry(home, "install", "--no-root", venv=home.path).succeeded()
-    still_works(home, new_project("other", name="other"))
 
 
 def test_pin_is_refused_where_a_requirement_does_not_accept_it(
@@ -530,7 +555,9 @@ def test_settings(
     )
 
 
-@pytest.mark.parametrize("mode", ["refuse", "pin", "allow"])
+@pytest.mark.parametrize(
+    "mode", soak_but([("refuse",), ("pin",)], [("refuse",), ("pin",), ("allow",)])
+)
 def test_dry_run_shows_the_verdict(
     mode: str, clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:

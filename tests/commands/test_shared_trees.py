@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import soak_but
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
@@ -86,7 +87,12 @@ def second_waits(
     return venvs
 
 
-@pytest.mark.parametrize("backend", ["in-tree", "setuptools", "hatchling"])
+@pytest.mark.parametrize(
+    "backend",
+    soak_but(
+        [("in-tree",), ("setuptools",)], [("in-tree",), ("setuptools",), ("hatchling",)]
+    ),
+)
 def test_two_projects_share_a_library(
     backend: str,
     backends: None,
@@ -472,7 +478,10 @@ build-backend = "hatchling.build"
 
 @pytest.mark.parametrize(
     ("backend", "git"),
-    [(backend, True) for backend in SAME_FILES] + [("poetry-core", False)],
+    soak_but(
+        [("setuptools", True), ("poetry-core", False)],
+        [(backend, True) for backend in SAME_FILES] + [("poetry-core", False)],
+    ),
 )
 def test_artifacts_are_the_same_byte_for_byte(
     backend: str,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pyte
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -59,6 +60,7 @@ STORY = (
     "show",
 )
 """One after the other in one project. In the end ``show`` makes the environment."""
+SHORT = ("lock", "install", "show", "run true", "add silent-twig", "add not-there")
 
 VERBOSITIES = ("-q", "", "-v", "-vv", "-vvv")
 COLUMNS, LINES = 600, 600
@@ -123,9 +125,14 @@ RUNS = {"pipe": run_piped, "terminal": run_on_terminal}
 
 
 def story(
-    home: PoetryHome, index: LocalIndex, base: Path, verbosity: str, output: str
+    commands: tuple[str, ...],
+    home: PoetryHome,
+    index: LocalIndex,
+    base: Path,
+    verbosity: str,
+    output: str,
 ) -> dict[str, str]:
-    """What each command of the story says."""
+    """What each command says."""
     shutil.rmtree(base, ignore_errors=True)
     environ = isolated_environ(base / "poetry")
     project = make_project(
@@ -134,7 +141,7 @@ def story(
     (project.path / "README.md").write_text("")
     surroundings = {"POETRY_KEYRING_ENABLED": "false", "SHELL": "bash"}
     told = {}
-    for number, arguments in enumerate(STORY):
+    for number, arguments in enumerate(commands):
         words = arguments.split()
         words = words if words[0] == "run" else [*words, *verbosity.split()]
         if words[0] == "run":
@@ -157,17 +164,15 @@ def differences(plain: dict[str, str], protected: dict[str, str]) -> str:
     )
 
 
-QUICK = (NEWEST, "", "pipe")
+QUICK = (SHORT, NEWEST, "", "pipe")
 
 
 @pytest.mark.parametrize(
-    ("version", "verbosity", "output"),
-    [
-        pytest.param(*way, marks=() if way == QUICK else pytest.mark.soak)
-        for way in product(POETRY_VERSIONS, VERBOSITIES, RUNS)
-    ],
+    ("commands", "version", "verbosity", "output"),
+    soak_but([QUICK], [QUICK, *product([STORY], POETRY_VERSIONS, VERBOSITIES, RUNS)]),
 )
 def test_the_same_is_said(
+    commands: tuple[str, ...],
     version: str,
     verbosity: str,
     output: str,
@@ -179,6 +184,7 @@ def test_the_same_is_said(
         Distribution(name, "1.0", {f"{name[7:]}.py": ""}).wheel(own_folder)
     plain, protected = (
         story(
+            commands,
             poetry_home(version, protected=protected),
             index,
             tmp_path / "here",
