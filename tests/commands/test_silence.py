@@ -67,7 +67,6 @@ COLUMNS, LINES = 600, 600
 """Nothing is wrapped: the two Poetrys have paths of different lengths."""
 
 SAID_DIFFERENTLY = (
-    (r"/\.poetry-safe-install/\d+-\d+", ""),  # where a dist-info is made whole
     # What these log with -vvv comes in another order; and an environment is marked first.
     (r"(?m)^\[(distlib|filelock|findpython|python_discovery|virtualenv):.*\n?", ""),
     # Who calls whom, in the trace of an error: the plugin is among them.

@@ -134,11 +134,25 @@ def _write(
     path, before = watch
     if configuration.path == path:
         rehearsal = path.with_name(f"{path.name}.rehearsal")
-        original(type(configuration)(configuration.content, rehearsal))
+        with _unlogged():
+            original(type(configuration)(configuration.content, rehearsal))
         content = rehearsal.read_bytes()
         rehearsal.unlink()
         before(content)
     original(configuration)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """``-vvv`` shows what virtualenv logs."""
+    import logging
+
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def build_pythons(environment: Any) -> list[tuple[Path, Path]]:

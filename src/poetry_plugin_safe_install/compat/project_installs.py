@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,6 +16,7 @@ from poetry_plugin_safe_install.compat.installs import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
 
     from poetry.masonry.builders.editable import EditableBuilder
     from poetry.utils.env.site_packages import SitePackages
@@ -133,6 +135,23 @@ def _mkdir(
     return made
 
 
+@INSTALLS.uses(EDITABLE, "EditableBuilder._debug")
+@contextmanager
+def _told_of_site(watch: InstallWatch, builder: EditableBuilder) -> Iterator[None]:
+    installation, debug = watch.installation, builder._debug
+    if installation is None:
+        yield
+        return
+    staged = str(Path(installation.site, installation.staging))
+    vars(builder)["_debug"] = lambda text: debug(
+        text.replace(staged, installation.site)
+    )
+    try:
+        yield
+    finally:
+        del vars(builder)["_debug"]
+
+
 @INSTALLS.around(EDITABLE, "EditableBuilder._add_dist_info")
 def _add_dist_info(
     watch: InstallWatch,
@@ -140,8 +159,12 @@ def _add_dist_info(
     builder: EditableBuilder,
     added_files: list[Path],
 ) -> None:
-    """RECORD has absolute paths here: those of where the dist-info is going to be."""
-    original(builder, added_files)
+    """RECORD has absolute paths here: those of where the dist-info is going to be.
+
+    ``-vvv`` says that too.
+    """
+    with _told_of_site(watch, builder):
+        original(builder, added_files)
     installation = watch.installation
     if installation is None or installation.dist_info is None:
         return
