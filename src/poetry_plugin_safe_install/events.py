@@ -37,7 +37,8 @@ VARIABLE = "POETRY_SAFE_INSTALL_EVENTS"
 LONG = 10.0
 """Seconds of a wait that a CI service is told of."""
 
-TABLE = "| command | waited | for | holder |\n| --- | ---: | --- | --- |\n"
+TABLE = "\n| command | waited | for | holder |\n| --- | ---: | --- | --- |\n"
+"""With a line before it: where two commands begin one at the same time, they are two."""
 
 _unwritable: set[str] = set()
 """Files that could not be written, as was said once."""

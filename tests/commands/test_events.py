@@ -172,8 +172,8 @@ def test_waited_in_github(
     assert notice.startswith(f"::notice title=poetry install waited {seconds} s::")
     assert waited["holder"] in notice
     text = summary.read_text()
-    assert text.startswith("# Some step\n\n| command | waited |")
-    assert text.count("\n") == 5
+    assert text.startswith("# Some step\n\n\n| command | waited |")
+    assert text.count("\n") == 6
     assert f"| poetry install | {seconds} s |" in text
 
 
@@ -205,11 +205,24 @@ def test_short_waits_are_no_news_to_ci(
         events.waited("a|thing", "a.lock", 10, "100 %\n::stop-commands::x", "taken")
     assert "100 %25%0A::stop-commands" in capsys.readouterr().err
     assert file.read_text().count("| command |") == 1
-    assert len(file.read_text().splitlines()) == 4
+    assert len(file.read_text().splitlines()) == 5
     with file.open("a") as other:
         other.write("\nSomething else\n")
     events.waited("a thing", "a.lock", 10, "", "taken")
     assert file.read_text().count("| command |") == 2
+
+
+def test_two_begin_the_table_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """All that waited for one command are released at once: there are two tables then."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
+    monkeypatch.setattr(events, "_ends_with_table", lambda summary: False)
+    for _ in range(2):
+        events.waited("a thing", "a.lock", 10, "", "taken")
+    tables = file.read_text().split("\n\n")
+    assert [table.count("\n") for table in map(str.strip, tables)] == [2, 2]
 
 
 def test_file_that_cannot_be_written(
