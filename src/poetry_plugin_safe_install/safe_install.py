@@ -66,7 +66,7 @@ _OWN_OPTIONS = (
         "prune",
         None,
         "Remove what nobody uses and what killed commands have left; show it, and the"
-        " status then.",
+        " status then. --status shows beforehand what that is.",
     ),
 )
 
@@ -137,6 +137,7 @@ Settings given as options hold for this command alone; the others also for
         return super().execute(io)
 
     def handle(self) -> int:
+        self._require_one_look()
         if self.option("check"):
             return self._check(self._known_context())
         if self.option("show-config"):
@@ -158,6 +159,20 @@ Settings given as options hold for this command alone; the others also for
         if status == 0:
             self._sum_up()
         return status
+
+    def _require_one_look(self) -> None:
+        """
+        :raises SafeInstallError: if several things are to be shown.
+        """
+        if self.option("prune") and self.option("dry-run"):
+            raise SafeInstallError(
+                "--prune removes something, so it does not go with --dry-run."
+                " --status shows what --prune would remove."
+            )
+        looks = ("check", "show-config", "status", "prune")
+        given = [f"--{look}" for look in looks if self.option(look)]
+        if len(given) > 1 and given != ["--status", "--prune"]:
+            raise SafeInstallError(f"Use one of {', '.join(given)} at a time.")
 
     def _known_context(self) -> CheckContext:
         if self.context is None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +17,9 @@ from typing import Any
 import fastjsonschema
 import pytest
 
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import try_acquire
 from tests.laboratory import ROOT
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -21,6 +27,7 @@ from tests.laboratory.plugins import marker_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
@@ -184,6 +191,94 @@ def test_who_holds_and_who_waits(
         holder.result().succeeded()
         waiter.result().succeeded()
     assert shown()["locks"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which tells of locks")
+def test_locks_without_a_record(
+    project: Project,
+    home: PoetryHome,
+    venv: Path,
+    shown: Callable[..., dict[str, Any]],
+    install: Callable[[], None],
+) -> None:
+    """uv leaves none; nor do commands that use a plugin set."""
+    install()
+    (kept,) = shown()["project_kept"]
+    for path, guards in (
+        (venv / ".lock", f"the environment {venv}"),
+        (Path(f"{kept['path']}.used"), f"the plugin set {kept['path']}"),
+    ):
+        with held_by_another(path) as holder:
+            (held,) = shown()["locks"]
+            assert (held["path"], held["guards"]) == (str(path), guards)
+            (who,) = held["holders"]
+            assert (who["pid"], who["since"]) == (holder.pid, 0)
+            assert "which left no record" in who["shown"]
+            if path.parent == venv:
+                checked = project.poetry(home, "safe-install", "--check", venv=venv)
+                assert who["shown"] in " ".join(checked.out.split())
+    assert shown()["locks"] == []
+
+
+HOLDS = """
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has locked this file."""
+    command = [sys.executable, "-c", HOLDS, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        yield process
+        process.stdin.close()
+
+
+def test_path_dependency_that_is_being_built(
+    new_project: Callable[..., Project], home: PoetryHome, venv: Path
+) -> None:
+    library = new_project("library")
+    tail = '[tool.poetry.dependencies]\nlibrary = {path = "../library"}'
+    project = new_project("service", tail=tail)
+    store = library.store
+    lock = Lock(store / "build.lock", "the source tree")
+    held = try_acquire(lock, Mode.EXCLUSIVE, "poetry install")
+    assert held
+    told = project.poetry(home, "safe-install", "--status", venv=venv).succeeded().out
+    assert f"the source tree {library.path}: exclusive, `poetry install`" in told
+    held.release()
+
+
+def test_options_that_do_not_go_together(
+    project: Project, home: PoetryHome, venv: Path
+) -> None:
+    for options, text in (
+        (("--prune", "--dry-run"), "--prune removes something"),
+        (("--prune", "--check"), "Use one of --check, --prune at a time"),
+        (("--status", "--show-config"), "Use one of --show-config, --status at a time"),
+    ):
+        refused = project.poetry(home, "safe-install", *options, venv=venv)
+        assert refused.code == 1
+        assert text in refused.out
+
+
+def test_record_of_one_who_died_waiting(
+    project: Project, home: PoetryHome, venv: Path, install: Callable[[], None]
+) -> None:
+    install()
+    with held_by_another(venv / ".poetry-safe-install.lock"):
+        for _ in range(2):
+            waiter = project.start(home, "run", "true", venv=venv)
+            waiter.says("Waiting for")
+            waiters = venv / ".poetry-safe-install.lock.waiters"
+            assert len([*waiters.iterdir()]) == 1  # the one before is swept
+            waiter.kill()
 
 
 def test_what_a_killed_command_left(

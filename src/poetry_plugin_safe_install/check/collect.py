@@ -266,7 +266,7 @@ def _locks(context: CheckContext, target: Target) -> topics.LocksFacts:
 
 
 def locks_of(context: CheckContext, environment: Any) -> list[Lock]:
-    """The project's lock, that of its environment, and that of its builds.
+    """The project's lock, those of its environment, and that of its builds.
 
     :param environment: Poetry's own object for it; ``None`` if there is none.
     """
@@ -274,6 +274,7 @@ def locks_of(context: CheckContext, environment: Any) -> list[Lock]:
     from poetry_plugin_safe_install.environments.project_environment import (
         environment_lock,
     )
+    from poetry_plugin_safe_install.environments.project_environment import lock_of_uv
     from poetry_plugin_safe_install.locks.session import project_lock
 
     project, backend = context.pyproject.parent, context.settings.lock_backend
@@ -282,6 +283,8 @@ def locks_of(context: CheckContext, environment: Any) -> list[Lock]:
         inside = project in Path(environment.path).parents
         store = context.store if inside else None
         locks.append(environment_lock(environment, store, backend))
+        if uv := lock_of_uv(environment, store, backend):
+            locks.append(uv)
     build = tree_lock(context.store, context.pyproject.parent)
     if build.path.exists():
         locks.append(build)
@@ -289,7 +292,32 @@ def locks_of(context: CheckContext, environment: Any) -> list[Lock]:
 
 
 def _lock(lock: Lock) -> topics.LockFacts:
-    return topics.LockFacts(lock.guards, str(lock.path), holders_in(lock.records))
+    return topics.LockFacts(lock.guards, str(lock.path), holders_of(lock))
+
+
+def holders_of(lock: Lock) -> tuple[topics.HolderFacts, ...]:
+    """Who holds a lock, as recorded, or else as the kernel knows it (uv, for example)."""
+    return holders_in(lock.records) or flockers_of(lock.path)
+
+
+def flockers_of(path: Path) -> tuple[topics.HolderFacts, ...]:
+    import socket
+
+    from poetry_plugin_safe_install.locks.kernel import flockers
+
+    host = socket.gethostname()
+    return tuple(
+        topics.HolderFacts(
+            one.program,
+            one.pid,
+            host,
+            "",
+            0.0,
+            one.mode,
+            f"`{one.program}` (pid {one.pid} on {host}), which left no record",
+        )
+        for one in flockers(path)
+    )
 
 
 def holders_in(records: Path) -> tuple[topics.HolderFacts, ...]:

@@ -17,6 +17,7 @@ from poetry_plugin_safe_install.locks.descendants import ancestors
 from poetry_plugin_safe_install.locks.descendants import announced_paths
 from poetry_plugin_safe_install.locks.holders import HolderRecord
 from poetry_plugin_safe_install.locks.holders import holders
+from poetry_plugin_safe_install.locks.holders import records_of_dead
 from poetry_plugin_safe_install.locks.holders import write_record
 
 
@@ -47,6 +48,9 @@ class Waiter:
             self._record = write_record(
                 self._directory, self._command, "", alone=False, stays_on_host=False
             )
+            for dead in records_of_dead(self._directory):
+                with suppress(OSError):
+                    dead.unlink()
             if self._record:
                 self._record.change(ancestors=ancestors(), guards=self._lock.guards)
         own = os.getpid(), *ancestors()

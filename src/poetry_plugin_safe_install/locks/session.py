@@ -93,7 +93,7 @@ class Session:
         """Made by the first of the threads that waits."""
         from poetry_plugin_safe_install.locks.clock import WaitClock
 
-        clock: WaitClock = vars(self).setdefault("_wait_clock", WaitClock())
+        clock: WaitClock = vars(self).setdefault("wait_clock", WaitClock())
         return clock
 
     def mode(self, resource: str) -> Mode | None:

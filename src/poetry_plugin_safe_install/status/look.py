@@ -11,17 +11,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.builds.shared_trees import tree_lock
+from poetry_plugin_safe_install.check.collect import flockers_of
 from poetry_plugin_safe_install.check.collect import holders_in
+from poetry_plugin_safe_install.check.collect import holders_of
 from poetry_plugin_safe_install.check.collect import locks_of
+from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.environments.places import is_marked
 from poetry_plugin_safe_install.environments.places import place_aside
 from poetry_plugin_safe_install.environments.set_aside import is_abandoned
 from poetry_plugin_safe_install.locks.holders import records_of_dead
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.mutual import waiters_of
+from poetry_plugin_safe_install.locks.session import project_lock
+from poetry_plugin_safe_install.project_files import with_path_dependencies
 from poetry_plugin_safe_install.project_plugins import copies
 from poetry_plugin_safe_install.project_plugins.sets import ABOUT
 from poetry_plugin_safe_install.project_plugins.sets import UNUSED_AFTER
+from poetry_plugin_safe_install.store import find_store
 
 
 if TYPE_CHECKING:
@@ -105,7 +112,7 @@ def look(context: CheckContext, environment: Any) -> Status:
         str(machine),
         tuple(_sets(context)),
         (*_copies(), *_stores(context.store.path, machine)),
-        _held(locks),
+        (*_held(locks), *_used_sets(context)),
         (*_left_records(locks), *_left(context, environment, locks), *_left_copies()),
     )
 
@@ -185,7 +192,7 @@ def _changed(path: Path) -> float:
 def _all_locks(
     context: CheckContext, environment: Any, machine: Path
 ) -> Iterator[Lock]:
-    known = locks_of(context, environment)
+    known = [*locks_of(context, environment), *_locks_of_others(context)]
     yield from known
     seen = {lock.path for lock in known}
     store = context.store
@@ -193,6 +200,22 @@ def _all_locks(
     for lock in _locks_in(directories):
         if lock.path not in seen:
             yield lock
+
+
+def _locks_of_others(context: CheckContext) -> Iterator[Lock]:
+    """Those of path dependencies, where they are built or their plugins rewrite them."""
+    for directory in with_path_dependencies(context.pyproject):
+        if directory != context.pyproject.parent:
+            store, backend = find_store(directory, cache_directory), "auto"
+            yield project_lock(store, directory, backend)
+            yield tree_lock(store, directory, backend)
+
+
+def _used_sets(context: CheckContext) -> Iterator[HeldNow]:
+    """Plugin sets whose plugins a command has loaded."""
+    for found in context.plugins.sets.everything():
+        if users := flockers_of(found.mark):
+            yield HeldNow(str(found.mark), f"the plugin set {found.path}", users, ())
 
 
 def _shared_directories(machine: Path) -> set[Path]:
@@ -216,7 +239,7 @@ def _held(locks: Iterable[Lock]) -> tuple[HeldNow, ...]:
 
 def _held_now(lock: Lock) -> HeldNow:
     waiters = holders_in(waiters_of(lock.path))
-    return HeldNow(str(lock.path), lock.guards, holders_in(lock.records), waiters)
+    return HeldNow(str(lock.path), lock.guards, holders_of(lock), waiters)
 
 
 # What killed commands have left.

@@ -34,7 +34,7 @@ NAMES = {
     "plugin-copy": "copy of a plugin set",
     "store": "locks and plugin sets of another project",
     "staging": "plugin set that was not finished",
-    "record": "record of a lock's holder",
+    "record": "record of a command that had a lock or waited for it",
     "removed-environment": "environment that was being removed",
     "files": "poetry.lock without its pyproject.toml",
     "environment": "environment that was not finished",
