@@ -5,15 +5,18 @@ What succeeds has to, and a failure anywhere in it has to be seen.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -22,6 +25,8 @@ import pytest
 import yaml
 
 from tests.laboratory import ROOT
+from tests.laboratory.cases import soak_but
+from tests.laboratory.interpreters import write_interpreter
 from tests.laboratory.projects import Project
 from tests.laboratory.pythons import pythons
 from tests.laboratory.running import Result
@@ -52,6 +57,16 @@ def recipe(heading: str, language: str, page: str = "recipes.md", nth: int = 0) 
     return blocks[nth]
 
 
+@cache
+def interpreters() -> Path:
+    """A directory with ``python3.12`` and so on."""
+    directory = Path(tempfile.mkdtemp(prefix="interpreters-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    for minor, python in pythons().items():
+        write_interpreter(directory / f"python{minor}", python)
+    return directory
+
+
 def shell(
     command: str,
     project: Project,
@@ -60,8 +75,7 @@ def shell(
     environ: Mapping[str, str] | None = None,
 ) -> Result:
     environment = project.environment(venv, environ)
-    minors = [python.parent for python in pythons().values()]
-    path = [home.executable.parent, BIN, *minors, environment["PATH"]]
+    path = [home.executable.parent, BIN, interpreters(), environment["PATH"]]
     environment["PATH"] = os.pathsep.join(map(str, path))
     done = subprocess.run(
         ["bash", "-eu", "-c", command],
@@ -325,8 +339,13 @@ def test_monorepo(repository: Project, home: PoetryHome) -> None:
         shell(test, repository, home).succeeded()
 
 
-@pytest.mark.parametrize("service", (SERVICES[0], SERVICES[-1]))
-@pytest.mark.parametrize("option", ("-e", "+e"))
+@pytest.mark.parametrize(
+    ("service", "option"),
+    soak_but(
+        [(SERVICES[0], "-e"), (SERVICES[-1], "+e")],
+        product((SERVICES[0], SERVICES[-1]), ("-e", "+e")),
+    ),
+)
 def test_monorepo_shows_a_failure(
     service: str, option: str, repository: Project, home: PoetryHome
 ) -> None:

@@ -17,6 +17,7 @@ from tests.commands.test_recipes import BIN
 from tests.commands.test_recipes import spoil
 from tests.laboratory import ROOT
 from tests.laboratory.distributions import build
+from tests.laboratory.interpreters import write_interpreter
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.projects import Project
 from tests.laboratory.pythons import pythons
@@ -37,7 +38,7 @@ TEMPLATES = ROOT / "templates"
 @pytest.fixture(scope="session")
 def plugin(folder: Path) -> str:
     """This plugin, from the index."""
-    build("--wheel", "--outdir", folder, ROOT)
+    build("--wheel", "--no-isolation", "--outdir", folder, ROOT)
     return "poetry-plugin-safe-install"
 
 
@@ -59,12 +60,13 @@ def job(project: Project, index: LocalIndex, tmp_path: Path) -> dict[str, str]:
     commands = tmp_path / "commands"
     commands.mkdir()
     for name in ("python", "python3"):
-        (commands / name).symlink_to(pythons()[DEFAULT_PYTHON])
+        write_interpreter(commands / name, pythons()[DEFAULT_PYTHON])
     return project.environment(
         environ={
             "PATH": os.pathsep.join((str(commands), "/usr/bin", "/bin")),
             "PIP_INDEX_URL": index.url,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_COMPILE": "1",
             "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         }
     )

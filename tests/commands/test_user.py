@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ import pytest
 
 from tests.laboratory import ROOT
 from tests.laboratory import VERSION
+from tests.laboratory.cases import soak_but
+from tests.laboratory.distributions import build
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This plugin, as it will be released."""
     directory = tmp_path_factory.mktemp("own-wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(directory)]
-    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    build("--wheel", "--no-isolation", "--outdir", directory, ROOT)
     (wheel,) = directory.glob("*.whl")
     return wheel
 
@@ -52,7 +52,7 @@ def self_source(
     return {**environ, "POETRY_CONFIG_DIR": str(directory)}
 
 
-@pytest.mark.parametrize("what", ["wheel", "folder"])
+@pytest.mark.parametrize("what", soak_but([("wheel",)], [("wheel",), ("folder",)]))
 def test_self_add(
     what: str,
     own_wheel: Path,
