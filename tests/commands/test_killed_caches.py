@@ -25,6 +25,7 @@ from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
+from tests.laboratory.preloaded import shared
 from tests.laboratory.projects import Project
 from tests.laboratory.wheels import Distribution
 
@@ -244,9 +245,7 @@ def new_bench(
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
     tmp_path: Path,
-) -> Iterator[Callable[[type[Lock], str], Bench]]:
-    running = []
-
+) -> Callable[[type[Lock], str], Bench]:
     def new(scenario: type[Lock], version: str) -> Bench:
         project = new_project()
         place = Place(tmp_path, project, new_venv("environment"))
@@ -258,13 +257,10 @@ def new_bench(
             "VIRTUALENV_OVERRIDE_APP_DATA": str(place.app_data),
         }
         place = replace(place, project=replace(project, environ=environ))
-        poetry = Preloaded(poetry_home(version), place.project.environment())
-        running.append(poetry)
+        poetry = shared(poetry_home(version), place.project.environment())
         return Bench(scenario(place), poetry)
 
-    yield new
-    for poetry in running:
-        poetry.__exit__()
+    return new
 
 
 scenarios = pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def bench(
         "POETRY_KEYRING_ENABLED": "false",
     }
     project = type(made)(made.path, environ)
-    project.poetry(poetry_home(protected=False), "lock").succeeded()
+    project.lock()
     with Preloaded(poetry_home(request.param), project.environment()) as poetry:
         yield Bench(project, config, poetry)
 
@@ -136,7 +136,7 @@ def test_killed_at_the_last_changes(bench: Bench, command: str) -> None:
     kill_writes(
         bench,
         COMMANDS[command],
-        lambda changes: range(max(1, changes - 9), changes + 1),
+        lambda changes: range(changes, max(0, changes - 10), -3),
     )
 
 

@@ -9,7 +9,6 @@ import os
 import re
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace
 from itertools import count
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
+from tests.laboratory.killing import Kill
 from tests.laboratory.killing import Saved
 from tests.laboratory.killing import faults
 from tests.laboratory.killing import killed
@@ -27,13 +28,13 @@ from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
+from tests.laboratory.preloaded import shared
 from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Collection
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.laboratory.index import LocalIndex
@@ -76,20 +77,6 @@ SCENARIOS = (
 scenarios = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS]
 )
-
-
-@dataclass(frozen=True)
-class Kill:
-    """When a command is killed.
-
-    :param at: at its N-th change.
-    :param half: after a file was created or truncated, not before.
-    :param again: the change at which the next install is killed, too.
-    """
-
-    at: int
-    half: bool = False
-    again: int = 0
 
 
 NO_KILL = Kill(0)
@@ -152,24 +139,23 @@ def benches(
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
     own_folder: Path,
-) -> Iterator[Callable[..., Bench]]:
+) -> Callable[..., Bench]:
     make_wheels(own_folder)
     numbers = count()
-    with ExitStack() as stack:
 
-        def make(
-            scenario: Scenario, home: PoetryHome, environ: dict[str, str] | None = None
-        ) -> Bench:
-            number = next(numbers)
-            tail = '[tool.poetry.scripts]\nstart-demo = "demo:main"\n'
-            project = new_project(f"project-{number}", tail=tail)
-            project = replace(project, environ={**project.environ, **(environ or {})})
-            poetry = stack.enter_context(Preloaded(home, project.environment()))
-            bench = Bench(project, new_venv(f"environment-{number}"), poetry)
-            bench.prepare(scenario)
-            return bench
+    def make(
+        scenario: Scenario, home: PoetryHome, environ: dict[str, str] | None = None
+    ) -> Bench:
+        number = next(numbers)
+        tail = '[tool.poetry.scripts]\nstart-demo = "demo:main"\n'
+        project = new_project(f"project-{number}", tail=tail)
+        project = replace(project, environ={**project.environ, **(environ or {})})
+        poetry = shared(home, project.environment())
+        bench = Bench(project, new_venv(f"environment-{number}"), poetry)
+        bench.prepare(scenario)
+        return bench
 
-        yield make
+    return make
 
 
 def make_wheels(directory: Path) -> None:
@@ -210,7 +196,7 @@ def test_what_was_repaired_is_said(
     update = SCENARIOS[2]
     bench = benches(update, home)
     said = []
-    for at in range(20, 160, 20):
+    for at in range(20, 160, 45):
         bench.saved.restore()
         bench.run("install", kill=Kill(at))
         said += [line for line in bench.install().out.splitlines() if "Repair" in line]
@@ -227,7 +213,7 @@ def test_poetry_without_the_plugin_installs_what_is_missing(
 ) -> None:
     update = SCENARIOS[2]
     bench = benches(update, home)
-    for at in range(20, 160, 35):
+    for at in (40, 120):
         bench.saved.restore()
         assert bench.run("install", kill=Kill(at)).was_killed
         bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
@@ -261,7 +247,7 @@ def test_killed_while_poetry_changes_its_own_environment(
             return killed(poetry, project, "self", *arguments, venv=home.path, at=at)
 
         changes = run("add", "early==1.0").changes
-        for share in (0.4, 0.6, 0.8):
+        for share in (0.4, 0.8):
             run("remove", "early").result.succeeded()
             assert not list(home.path.rglob("*early*"))
             assert run("add", "early==1.0", at=int(changes * share)).was_killed
@@ -273,9 +259,19 @@ def test_killed_while_poetry_changes_its_own_environment(
     assert [text for text in wrong if "early" in text or "shared" in text] == []
 
 
-@pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
+OTHER_SOURCES = [
+    (NEWEST, (0.3, 0.7)),
+    (OLDEST, (0.2, 0.4, 0.6, 0.8)),
+    (NEWEST, (0.2, 0.4, 0.6, 0.8)),
+]
+
+
+@pytest.mark.parametrize(
+    ("version", "shares"), soak_but(OTHER_SOURCES[:1], OTHER_SOURCES)
+)
 def test_killed_while_it_installs_from_other_sources(
     version: str,
+    shares: tuple[float, ...],
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
     index: LocalIndex,
@@ -295,20 +291,20 @@ filed = {{ path = "../file/{wheel.name}" }}
     )
     venv = new_venv("environment")
     empty = Saved.of(tmp_path / "saved", venv)
-    with Preloaded(poetry_home(version), project.environment()) as poetry:
+    poetry = shared(poetry_home(version), project.environment())
 
-        def run(*arguments: str, at: int = 0) -> Killed:
-            return killed(poetry, project, *arguments, venv=venv, at=at)
+    def run(*arguments: str, at: int = 0) -> Killed:
+        return killed(poetry, project, *arguments, venv=venv, at=at)
 
-        run("lock").result.succeeded()
-        changes = run("install").changes
-        assert "No dependencies to install" in run("install").result.succeeded().out
-        for share in (0.2, 0.4, 0.6, 0.8):
-            empty.restore()
-            assert run("install", at=int(changes * share)).was_killed
-            run("install").result.succeeded()
-            assert "No dependencies to install" in run("install").result.out
-            assert faults(venv, ("copied", "linked", "filed")) == []
+    run("lock").result.succeeded()
+    changes = run("install").changes
+    assert "No dependencies to install" in run("install").result.succeeded().out
+    for share in shares:
+        empty.restore()
+        assert run("install", at=int(changes * share)).was_killed
+        run("install").result.succeeded()
+        assert "No dependencies to install" in run("install").result.out
+        assert faults(venv, ("copied", "linked", "filed")) == []
     urls = {path.parent.name for path in venv.rglob("direct_url.json")}
     assert {name.partition("-")[0] for name in urls} >= {"copied", "linked", "filed"}
 

@@ -20,7 +20,7 @@ from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
-from tests.laboratory.preloaded import Preloaded
+from tests.laboratory.preloaded import shared
 from tests.laboratory.wheels import Distribution
 
 
@@ -364,7 +364,7 @@ def test_another_mode_is_copied(
 
 
 @pytest.mark.parametrize("below", ["cache", "project"])
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [33, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_change(
     below: str,
     every: int,
@@ -375,31 +375,31 @@ def test_killed_at_any_change(
     """While a copy is published, or a set put together from one; the next has it all."""
     first = clone("first")
     command = ("install", "--no-root")
-    with Preloaded(home, first.environment(venv)) as poetry:
+    poetry = shared(home, first.environment(venv))
 
-        def run(project: Project) -> Result:
-            return poetry.run(project, *command, environ=project.environment(venv))
+    def run(project: Project) -> Result:
+        return poetry.run(project, *command, environ=project.environment(venv))
 
-        def kill(name: str, at: int) -> tuple[Project, Killed]:
-            project = clone(name)
-            place = project.path / ".poetry"
-            if below == "cache":
-                place = copies_of(project)
-                shutil.rmtree(place, ignore_errors=True)
-            found = killed(poetry, project, *command, venv=venv, at=at, below=place)
-            return project, found
+    def kill(name: str, at: int) -> tuple[Project, Killed]:
+        project = clone(name)
+        place = project.path / ".poetry"
+        if below == "cache":
+            place = copies_of(project)
+            shutil.rmtree(place, ignore_errors=True)
+        found = killed(poetry, project, *command, venv=venv, at=at, below=place)
+        return project, found
 
-        assert made(run(first))
-        _, counted = kill("counted", 0)
-        assert made(counted.result) is (below == "cache")
-        assert counted.changes > 30
-        for at in range(1, counted.changes + 1, every):
-            project, found = kill(str(at), at)
-            assert found.was_killed, found.result.out
-            assert ACTIVE in run(project).succeeded().out, at
-            assert not (project.store / "staging").exists()
-            made(run(clone(f"{at}-next")))
-            assert not made(run(clone(f"{at}-last"))), at
+    assert made(run(first))
+    _, counted = kill("counted", 0)
+    assert made(counted.result) is (below == "cache")
+    assert counted.changes > 30
+    for at in range(1, counted.changes + 1, every):
+        project, found = kill(str(at), at)
+        assert found.was_killed, found.result.out
+        assert ACTIVE in run(project).succeeded().out, at
+        assert not (project.store / "staging").exists()
+        made(run(clone(f"{at}-next")))
+        assert not made(run(clone(f"{at}-last"))), at
 
 
 @pytest.mark.parametrize("number", [12, pytest.param(100, marks=pytest.mark.soak)])

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.killing import KILLS
+from tests.laboratory.killing import Kill
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
+from tests.laboratory.preloaded import shared
 from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
@@ -37,14 +38,11 @@ LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 
 
 @pytest.fixture
-def project(
-    new_project: Callable[..., Project], own_folder: Path, plain_home: PoetryHome
-) -> Project:
+def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
     """One dependency, locked; its environment is to be in the project."""
     LEAF.wheel(own_folder)
     project = new_project(dependencies=("leaf",))
-    elsewhere = {"POETRY_VIRTUALENVS_PATH": str(own_folder / "venvs")}
-    project.poetry(plain_home, "lock", environ=elsewhere).succeeded()
+    project.lock()
     return type(project)(project.path, {**project.environ, **IN_PROJECT})
 
 
@@ -212,11 +210,11 @@ class Creation:
 
 
 @pytest.fixture
-def creation(project: Project, request: pytest.FixtureRequest) -> Iterator[Creation]:
+def creation(project: Project, request: pytest.FixtureRequest) -> Creation:
     version, options = request.param
     environ = {**project.environ, **options}
-    with Preloaded(poetry_home(version), project.environment()) as poetry:
-        yield Creation(type(project)(project.path, environ), poetry)
+    poetry = shared(poetry_home(version), project.environment())
+    return Creation(type(project)(project.path, environ), poetry)
 
 
 SEEDED = {"POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "false"}
@@ -225,7 +223,16 @@ OLDEST = POETRY_VERSIONS[0]
 
 @pytest.mark.parametrize("creation", [(NEWEST, {})], indirect=True, ids=[NEWEST])
 def test_creation_killed_at_some_changes(creation: Creation) -> None:
-    kill_creation(creation, lambda changes: {1, 2, 3, changes // 2, changes})
+    kill_creation(
+        creation,
+        lambda changes: [
+            Kill(1),
+            Kill(2, half=True),
+            Kill(3, again=1),
+            Kill(changes // 2, half=True, again=changes // 4),
+            Kill(changes),
+        ],
+    )
 
 
 @pytest.mark.soak
@@ -236,19 +243,25 @@ def test_creation_killed_at_some_changes(creation: Creation) -> None:
     ids=[OLDEST, NEWEST, "seeded"],
 )
 def test_creation_killed_at_every_change(creation: Creation) -> None:
-    kill_creation(creation, lambda changes: range(1, changes + 1))
+    kill_creation(
+        creation,
+        lambda changes: [
+            Kill(at, half, again)
+            for at in range(1, changes + 1)
+            for half in (False, True)
+            for again in (0, at // 2 or 1)
+        ],
+    )
 
 
-def kill_creation(creation: Creation, which: Callable[[int], Iterable[int]]) -> None:
+def kill_creation(creation: Creation, which: Callable[[int], Iterable[Kill]]) -> None:
     code, changes = creation.run(0)
     assert code == 0
     whole = creation.files
-    for at in which(changes):
-        for half in (False, True):
-            for again in (0, at // 2 or 1):
-                creation.remove()
-                assert creation.run(at, half=half)[0] == -9, (at, half)
-                if again:
-                    creation.run(again, half=half)
-                assert creation.run(0)[0] == 0, (at, half, again)
-                assert creation.files == whole, (at, half, again)
+    for kill in which(changes):
+        creation.remove()
+        assert creation.run(kill.at, half=kill.half)[0] == -9, kill
+        if kill.again:
+            creation.run(kill.again, half=kill.half)
+        assert creation.run(0)[0] == 0, kill
+        assert creation.files == whole, kill

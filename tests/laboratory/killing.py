@@ -42,6 +42,20 @@ print(json.dumps([failed, [[d.metadata["Name"], d.version] for d in found]]))
 
 
 @dataclass(frozen=True)
+class Kill:
+    """When a command is killed.
+
+    :param at: at its N-th change.
+    :param half: after a file was created or truncated, not before.
+    :param again: the change at which the next command is killed, too.
+    """
+
+    at: int
+    half: bool = False
+    again: int = 0
+
+
+@dataclass(frozen=True)
 class Killed:
     """How a command ended that was watched.
 
