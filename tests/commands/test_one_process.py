@@ -88,12 +88,10 @@ def in_one_process(
 
 
 @pytest.fixture
-def project(
-    new_project: Callable[..., Project], plain_home: PoetryHome, own_folder: Path
-) -> Project:
+def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
     marker_plugin("marker", "1.0").wheel(own_folder)
     project = new_project(requires_plugins='marker = "*"')
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     return project
 
 

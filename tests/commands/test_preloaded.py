@@ -90,9 +90,34 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+OFTEN = (("lock",), ("install",), ("run", "python", "-c", "import sys; sys.exit(3)"))
+"""What most tests run."""
+
+
+OFTEN_TESTED = (POETRY_VERSIONS[0], NEWEST)
+"""Of the others few commands are forked."""
+
+
+@pytest.mark.parametrize(
+    ("version", "commands"),
+    [
+        pytest.param(NEWEST, OFTEN, id="often"),
+        *(
+            pytest.param(
+                version,
+                COMMANDS,
+                marks=pytest.mark.matrix
+                if version in OFTEN_TESTED
+                else pytest.mark.soak,
+                id=version,
+            )
+            for version in POETRY_VERSIONS
+        ),
+    ],
+)
 def test_forked_or_executed_every_command_does_the_same(
     version: str,
+    commands: tuple[tuple[str, ...], ...],
     new_project: Callable[..., Project],
     own_folder: Path,
     new_venv: Callable[..., Path],
@@ -108,10 +133,10 @@ def test_forked_or_executed_every_command_does_the_same(
                 project.poetry(home, *command, venv=venv, around=("env",))
                 if name == "executed"
                 else poetry.run(project, *command, environ=environ)
-                for command in COMMANDS
+                for command in commands
             ]
             said.append([(each.code, _generic(each.out, name)) for each in results])
-    for command, executed, forked in zip(COMMANDS, *said, strict=True):
+    for command, executed, forked in zip(commands, *said, strict=True):
         assert forked == executed, command
 
 

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from tests.laboratory.projects import Project
 
 
+ANY_COMMAND = (
+    "about",
+    "cache list",
+    "config --list",
+    "help about",
+    "self show plugins",
+)
+
+
 @pytest.fixture
 def new_plugged(
     new_project: Callable[..., Project], own_folder: Path
@@ -315,28 +324,27 @@ def test_project_plugin_and_dependency_override_those_of_poetry(
         assert active == ["helping 2.0 is active", "overridden 2.0 is active"]
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["about", "cache list", "config --list", "help about", "self show plugins"],
-)
 def test_any_command_has_the_plugins(
-    command: str,
-    new_plugged: Callable[..., Project],
-    home: PoetryHome,
-    plain_home: PoetryHome,
+    new_plugged: Callable[..., Project], home: PoetryHome, plain_home: PoetryHome
 ) -> None:
     """Also one that is not about the project: it may be the plugin's to change it."""
-    said = []
+    said: list[dict[str, str]] = []
     for poetry in (plain_home, home):
         project = new_plugged("anywhere", directory=poetry.path.name)
         project.poetry(poetry, "install", "--no-root").succeeded()
-        said.append(project.poetry(poetry, *command.split()).succeeded().out)
-    plain, protected = said
-    assert "anywhere 1.0 is active" in plain
-    assert "anywhere 1.0 is active" in protected
-    assert plain.count("  - anywhere (1.0)") == protected.count("  - anywhere (1.0)")
-    if command == "self show plugins":
-        assert "  - anywhere (1.0)" in plain
+        said.append(
+            {
+                command: project.poetry(poetry, *command.split()).succeeded().out
+                for command in ANY_COMMAND
+            }
+        )
+    for command in ANY_COMMAND:
+        plain, protected = (each[command] for each in said)
+        assert "anywhere 1.0 is active" in plain, command
+        assert "anywhere 1.0 is active" in protected, command
+        listed = "  - anywhere (1.0)"
+        assert plain.count(listed) == protected.count(listed), command
+        assert (listed in plain) == (command == "self show plugins")
 
 
 @pytest.mark.parametrize("lost", ["lib/lasting.py", "lib/lasting-*/entry_points.txt"])

@@ -24,13 +24,11 @@ USES_LEAF = ("run", "python", "-c", "import leaf; print('it is there')")
 
 
 @pytest.fixture
-def project(
-    new_project: Callable[..., Project], own_folder: Path, plain_home: PoetryHome
-) -> Project:
+def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
     """One dependency, locked."""
     LEAF.wheel(own_folder)
     project = new_project(dependencies=("leaf",))
-    project.poetry(plain_home, "lock").succeeded()
+    project.lock()
     return project
 
 

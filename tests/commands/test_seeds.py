@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.poetries import poetry_home
 
 
@@ -69,9 +71,21 @@ def contents(image: Path) -> tuple[int, list[str]]:
     return sum(1 for _ in image.rglob("*")), sorted(record.read_text().splitlines())
 
 
-@pytest.mark.parametrize("command", [("install", "--no-root"), ("run", "true")])
-@pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])
-@pytest.mark.parametrize("damage", [half_unpacked, not_finished])
+INSTALL, RUN = ("install", "--no-root"), ("run", "true")
+
+
+@pytest.mark.parametrize(
+    ("damage", "version", "command"),
+    soak_but(
+        [
+            (half_unpacked, "2.0.1", RUN),
+            (half_unpacked, "2.5.1", INSTALL),
+            (not_finished, "2.0.1", INSTALL),
+            (not_finished, "2.5.1", RUN),
+        ],
+        product((half_unpacked, not_finished), ("2.0.1", "2.5.1"), (INSTALL, RUN)),
+    ),
+)
 def test_a_broken_image_is_made_again(
     damage: Callable[[Path], None],
     version: str,
