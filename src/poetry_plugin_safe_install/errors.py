@@ -33,7 +33,7 @@ class LockTimeoutError(SafeInstallError):
 
 
 class MutualWaitError(LockTimeoutError):
-    """Two commands wait for each other; this is the one that gives up."""
+    """Commands wait for each other; this is the one that gives up."""
 
 
 class LockUnavailableError(SafeInstallError):

@@ -130,6 +130,8 @@ _WRITE_ALL = Row(Need.WRITE, changes=True, builds=True)
 _BUILD = Row(Need.BUILD, builds=True)
 _SELF = Row(Need.SELF, changes=True)
 _PLUGINS = Row(Need.PLUGINS, looks=True)
+INIT = Row(Need.PLUGINS)
+"""It may write a pyproject.toml that other tools use, and asks its user before."""
 _PLUGINS_ONLY = Row(Need.PLUGINS, caches=False, writes=False)
 _SHOW = Row(Need.PLUGINS, caches=False, writes=False, looks=True)
 
@@ -141,7 +143,7 @@ _TABLE: dict[tuple[str, ...], Row] = {
     ("config",): _PLUGINS_ONLY,
     ("env",): _PLUGINS_ONLY,
     ("help",): _PLUGINS_ONLY,
-    ("init",): _CACHES,
+    ("init",): INIT,
     ("list",): _PLUGINS_ONLY,
     ("new",): _CACHES,
     ("python",): _PLUGINS_ONLY,

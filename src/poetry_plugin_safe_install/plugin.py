@@ -68,6 +68,7 @@ def _protect_shared(
 
 
 def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
+    from poetry_plugin_safe_install.needs import INIT
     from poetry_plugin_safe_install.needs import Need
     from poetry_plugin_safe_install.needs import is_about_machine
 
@@ -88,7 +89,7 @@ def _protect_project(command: StartingCommand, row: Row) -> Protection | None:
     from poetry_plugin_safe_install.store import find_store
 
     store = find_store(command.project.parent, _cache_directory)
-    if row.need is Need.PLUGINS and not others:
+    if row.need is Need.PLUGINS and row is not INIT and not others:
         if not row.looks and not store.plugin_sets.is_dir():
             return None
         from poetry_plugin_safe_install.plugins_only import PluginsOnly

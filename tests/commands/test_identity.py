@@ -178,37 +178,48 @@ def test_where_poetry_has_no_directory(
 def mounted(kind: str, place: Path, what: Path) -> bool:
     """Whether something is mounted at a place now."""
     if kind == "bind":
-        command = ["mount", "--bind", str(what), str(place)]
-    else:
-        image = what.with_name("image")
-        with image.open("wb") as file:
-            file.truncate(8 << 20)
-        made = subprocess.run(["mkfs.vfat", str(image)], capture_output=True)
-        if made.returncode:
-            return False
-        command = ["mount", "-o", "loop", str(image), str(place)]
+        return _does("mount", "--bind", what, place)
+    image = what.with_name("image")
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    loop = "mount", "-o", "loop", image, place
+    return _does(*MAKE[kind], image) and _does(*loop)
+
+
+def _does(*command: str | Path) -> bool:
     return not subprocess.run(command, capture_output=True).returncode
+
+
+MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-O", "casefold", "-E", "encoding=utf8"),
+    "vfat": ("mkfs.vfat",),
+}
+"""File systems where case does not count; ext4 needs a kernel with CONFIG_UNICODE."""
 
 
 @pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to mount"
 )
-@pytest.mark.parametrize("kind", ["bind", "vfat"])
+@pytest.mark.parametrize("kind", ["bind", *MAKE])
 def test_one_directory_under_two_names(
     kind: str, new_project: Callable[..., Project], home: PoetryHome, tmp_path: Path
 ) -> None:
     """A bind mount, and another spelling where case does not count."""
-    if kind == "vfat" and not shutil.which("mkfs.vfat"):
-        pytest.skip("needs mkfs.vfat: install dosfstools")
+    if kind in MAKE and not shutil.which(MAKE[kind][0]):
+        pytest.skip(f"needs {MAKE[kind][0]}: install e2fsprogs and dosfstools")
     project = new_project()
     place = tmp_path / "mounted"
     place.mkdir()
     if not mounted(kind, place, project.path):
         pytest.skip(f"needs the right to mount, and a kernel that knows {kind}")
     try:
-        if kind == "vfat":
-            shutil.copytree(project.path, place / "demo")
-            first, second = place / "demo", place / "DEMO"
+        if kind in MAKE:
+            folds = place / "folds"
+            folds.mkdir()
+            if kind == "ext4":
+                subprocess.run(["chattr", "+F", str(folds)], check=True)
+            first, second = folds / "demo", folds / "DEMO"
+            shutil.copytree(project.path, first)
         else:
             first, second = project.path, place
         with_build_script(
@@ -220,6 +231,17 @@ def test_one_directory_under_two_names(
         result = again.poetry(home, "install", environ=limit)
         assert "Waiting" not in result.succeeded().out
         assert (first / "nested-done").exists()
+        other = type(project)(second, project.environ)
+        with Pause(SOLVING) as pause:
+            holder = again.start(
+                home, "lock", "--regenerate", environ=pause.environment
+            )
+            arrival = pause.arrival()
+            waiter = other.start(home, "lock", "--regenerate")
+            waiter.says(f"Waiting for the project {second}, held by `poetry lock")
+            arrival.let_go()
+            holder.result().succeeded()
+            waiter.result().succeeded()
     finally:
         subprocess.run(["umount", str(place)], check=True)
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install.locks.lock import Lock
+from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.locks.lock import try_acquire
 from tests.laboratory.pausing import Pause
 from tests.laboratory.wheels import Distribution
 
@@ -24,6 +27,7 @@ CHOOSING = "poetry.version.version_selector:VersionSelector.find_best_candidate:
 INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
 SOLVED = "poetry.puzzle.solver:Solver.solve:after"
 SOLVING = "poetry.puzzle.solver:Solver.solve:before"
+WRITING = "tomlkit.toml_file:TOMLFile.write:before"
 SORTING = "poetry_plugin_sort.sort:SortArray.apply:before"
 
 
@@ -202,6 +206,74 @@ def test_an_editor_saves_in_the_middle_of_sort(
     text = project.pyproject.read_text()
     assert text.index('"bud') < text.index('"twig')
     assert "# by an editor" in text
+
+
+FOREIGN = "[tool.black]\nline-length = 88\n"
+LAYING_OUT = "poetry.layouts.layout:Layout.__init__:before"
+
+
+@pytest.fixture
+def foreign(project: Project) -> Project:
+    """A directory whose pyproject.toml is not yet Poetry's."""
+    (project.path / "poetry.lock").unlink()
+    project.pyproject.write_text(FOREIGN)
+    return project
+
+
+def test_an_editor_saves_in_the_middle_of_init(
+    foreign: Project, home: PoetryHome
+) -> None:
+    with Pause(LAYING_OUT) as pause:
+        init = foreign.start(home, "init", "-n", environ=pause.environment)
+        arrival = pause.arrival()
+        saved = FOREIGN + "\n# by an editor\n"
+        foreign.pyproject.write_text(saved)
+        arrival.let_go()
+        init.result().failed(CHANGED)
+    assert foreign.pyproject.read_text() == saved
+
+
+def test_init_at_once(foreign: Project, home: PoetryHome) -> None:
+    """The second one has read what the first one then writes."""
+    with Pause(LAYING_OUT) as pause:
+        both = [
+            foreign.start(home, "init", "-n", "--name", name, environ=pause.environment)
+            for name in ("first", "second")
+        ]
+        for arrival in [pause.arrival(), pause.arrival()]:
+            arrival.let_go()
+        results = [init.result() for init in both]
+    assert sorted(result.code for result in results) == [0, 1], results
+    next(result for result in results if result.code).failed(CHANGED)
+    text = foreign.pyproject.read_text()
+    assert text.startswith(FOREIGN)
+    assert text.count("[project]") == 1
+
+
+def test_init_takes_the_lock_of_the_project(foreign: Project, home: PoetryHome) -> None:
+    lock = Lock(foreign.store / "project.lock", "the project")
+    held = try_acquire(lock, Mode.EXCLUSIVE, "poetry add")
+    assert held
+    init = foreign.start(home, "init", "-n")
+    init.says(f"Waiting for the project {foreign.path}, held by `poetry add`")
+    assert foreign.pyproject.read_text() == FOREIGN
+    held.release()
+    init.result().succeeded()
+    assert foreign.pyproject.read_text().startswith(FOREIGN)
+    assert "[project]" in foreign.pyproject.read_text()
+
+
+def test_an_editor_saves_in_the_middle_of_version(
+    project: Project, home: PoetryHome
+) -> None:
+    with Pause(WRITING) as pause:
+        version = project.start(home, "version", "2.0.0", environ=pause.environment)
+        arrival = pause.arrival()
+        saved = project.pyproject.read_text() + "\n# by an editor\n"
+        project.pyproject.write_text(saved)
+        arrival.let_go()
+        version.result().failed(CHANGED)
+    assert project.pyproject.read_text() == saved
 
 
 def test_installs_at_once_without_a_lock_file(

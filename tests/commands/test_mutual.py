@@ -1,8 +1,10 @@
-"""Two commands that wait for each other: one of them says so, and gives up."""
+"""Commands that wait for each other: one of them says so, and gives up."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
@@ -26,23 +28,25 @@ subprocess.run(line, cwd={cwd!r}, env=environ, check=True)
 """
 
 
-def test_two_projects_that_build_each_other(
+@pytest.mark.parametrize("names", [("one", "two"), ("one", "two", "three")], ids=len)
+def test_projects_that_build_each_other(
+    names: tuple[str, ...],
     new_project: Callable[..., Project],
     home: PoetryHome,
     new_venv: Callable[..., Path],
 ) -> None:
-    """Each one's build script installs the other, whose install runs that script."""
+    """Each one's build script installs the next, whose install runs that script."""
     script = '[tool.poetry.build]\nscript = "build.py"\n'
-    both = [new_project(name, name=name, tail=script) for name in ("one", "two")]
-    venvs = [new_venv("one"), new_venv("two")]
-    for project, other, venv in zip(both, both[::-1], venvs[::-1], strict=True):
+    projects = [new_project(name, name=name, tail=script) for name in names]
+    venvs = [new_venv(name) for name in names]
+    for at, project in enumerate(projects):
         project.lock()
         (project.path / "build.py").write_text(
             SCRIPT.format(
                 meet=MEET,
-                venv=str(venv),
+                venv=str(venvs[at - 1]),
                 poetry=str(home.executable),
-                cwd=str(other.path),
+                cwd=str(projects[at - 1].path),
             )
         )
     limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "100"}
@@ -50,18 +54,19 @@ def test_two_projects_that_build_each_other(
         environ = {**building.environment, **limit}
         running = [
             project.start(home, "install", venv=venv, environ=environ)
-            for project, venv in zip(both, venvs, strict=True)
+            for project, venv in zip(projects, venvs, strict=True)
         ]
-        for arrival in [building.arrival(), building.arrival()]:
+        for arrival in [building.arrival() for _ in running]:
             arrival.let_go()
         results = [command.result() for command in running]
     texts = [" ".join(result.out.split()) for result in results]
-    mutual = [text for text in texts if "wait for each other" in text]
-    assert len(mutual) == 1, texts
-    assert sorted(result.code == 0 for result in results) == [False, True], texts
-    for project, venv in zip(both, venvs, strict=True):
-        assert f"the environment {venv}" in texts[0] + texts[1]
-        assert project.path.exists()
-    assert f"(pid {running[0].pid} on" in mutual[0] or (
-        f"(pid {running[1].pid} on" in mutual[0]
-    )
+    told = [text for text in texts if "wait for each other" in text]
+    assert len(told) == 1, texts
+    assert f"{len(names)} commands wait for each other" in told[0]
+    assert sorted(result.code == 0 for result in results) == [
+        False,
+        *[True] * (len(names) - 1),
+    ], texts
+    for venv in venvs:
+        assert f"waits for the environment {venv}" in told[0]
+    assert any(f"(pid {command.pid} on" in told[0] for command in running)

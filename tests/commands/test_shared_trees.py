@@ -172,6 +172,52 @@ def test_trees_are_built_side_by_side(
     assert [modules_in(venv, name) for name in ("base", "upper")] == [MODULES] * 2
 
 
+NESTED = """\
+meet("nested")
+    environ = {{**os.environ, "VIRTUAL_ENV": {venv!r}}}
+    environ.pop("BARRIER_BUILDING")
+    environ["POETRY_SAFE_INSTALL_LOCK_TIMEOUT"] = "2"
+    import subprocess
+    with open({said!r}, "w") as said:
+        line = [{poetry!r}, "install", "--no-root"]
+        subprocess.run(line, cwd={cwd!r}, env=environ, stdout=said, stderr=said)
+    meet("nested")
+"""
+
+
+def test_build_of_one_thread_waits_for_that_of_another(
+    home: PoetryHome,
+    new_venv: Callable[..., Path],
+    new_user: Callable[..., Project],
+    new_library: Callable[..., Project],
+    tmp_path: Path,
+) -> None:
+    """F27: what a build starts is told of its own tree, and of no other thread's."""
+    new_library(name="base")
+    backend = new_library(name="upper").path / "backend.py"
+    said = tmp_path / "said"
+    nested = NESTED.format(
+        venv=str(new_venv("other")),
+        said=str(said),
+        poetry=str(home.executable),
+        cwd=str(new_user("other", of=("base",)).path),
+    )
+    project = new_user(of=("upper", "base"))
+    backend.write_text(backend.read_text().replace('meet("building")\n', nested))
+
+    with Barrier("building") as building, Barrier("nested") as barrier:
+        environ = {**building.environment, **barrier.environment}
+        running = project.start(home, "install", venv=new_venv("one"), environ=environ)
+        base = building.arrival()
+        barrier.arrival().let_go()
+        after = barrier.arrival()
+        told = " ".join(said.read_text().split())
+        base.let_go()
+        after.let_go()
+        running.result().succeeded()
+    assert f"Gave up waiting for the source tree {tmp_path / 'base'}" in told
+
+
 def test_projects_that_depend_on_each_other(
     home: PoetryHome, new_project: Callable[..., Project], new_venv: Callable[..., Path]
 ) -> None:

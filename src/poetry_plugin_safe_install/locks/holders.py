@@ -50,12 +50,16 @@ class HolderRecord:
         announced: bool = False,
         rewrites_nothing: str = "",
         ancestors: Sequence[int] = (),
+        guards: str = "",
+        holds: Sequence[str] = (),
     ) -> None:
         """
         :param namespace: that of the pid, as Linux numbers them; 0 elsewhere.
         :param announced: whether the holder wants its descendants not to wait for it.
         :param rewrites_nothing: what was found to rewrite nothing: see ``Lock.alike``.
         :param ancestors: of one who waits, the processes that wait for it.
+        :param guards: of one who waits, what for, in words.
+        :param holds: of one who waits, the locks that it or an ancestor of it holds.
         """
         self.command = command
         self.pid = pid
@@ -67,6 +71,8 @@ class HolderRecord:
         self.announced = announced
         self.rewrites_nothing = rewrites_nothing
         self.ancestors = ancestors
+        self.guards = guards
+        self.holds = holds
 
     @property
     def is_here(self) -> bool:
@@ -189,8 +195,8 @@ def _records(directory: Path) -> list[Path]:
 def _parsed(record: Any) -> HolderRecord:
     """A record, which anybody may have written."""
     texts = {
-        name: "".join(c if c.isprintable() else "?" for c in str(record[name]))
-        for name in ("command", "host", "user", "mode")
+        name: "".join(c if c.isprintable() else "?" for c in str(record.get(name, "")))
+        for name in ("command", "host", "user", "mode", "guards")
     }
     time.localtime(record["since"])  # raises unless there is such a time
     return HolderRecord(
@@ -201,6 +207,7 @@ def _parsed(record: Any) -> HolderRecord:
         announced=bool(record.get("announced")),
         rewrites_nothing=str(record.get("rewrites_nothing", "")),
         ancestors=[int(pid) for pid in record.get("ancestors", ())],
+        holds=[str(path) for path in record.get("holds", ())],
     )
 
 
