@@ -288,8 +288,8 @@ class ProtectedCommand(Protection):
     def command_terminates(self, event: ConsoleTerminateEvent) -> None:
         if len(self._calls) > 1:
             self._row, held = self._calls.pop()
-            plan = needs.return_plan(self._row, self._facts, held)
-            self._walk(needs.RETURNS, plan)
+            self._work.called_has_ended(self._row)
+            self._walk(needs.RETURNS, needs.return_plan(self._row, self._facts, held))
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)

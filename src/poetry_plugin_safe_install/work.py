@@ -38,16 +38,17 @@ class Work:
         uv: UvLock,
     ) -> None:
         """
-        :param ending: what is done when the command has ended.
+        :param ending: what is done when the command has ended, the locks still held.
         :param uv: the lock of uv's on the environment that is changed.
         """
         self._command = command
         self._session = session
         self._settings = settings
         self._store = store
-        self._ending = ending
         self._uv = uv
         self._temp_directory = ending.enter_context(ExitStack())
+        self._changes = ending.enter_context(ExitStack())
+        """What is done before the environment's lock is released."""
 
     def share_builds(self, row: Row, plan: list[Step]) -> None:
         """Have each process of a build backend keep its source tree to itself.
@@ -77,7 +78,7 @@ class Work:
         from poetry_plugin_safe_install.environments import changes
 
         protected = changes.protect(self._command, environment_of(event), self._uv)
-        self._ending.callback(protected.close)
+        self._changes.callback(protected.close)
 
     def guard(self, event: ConsoleCommandEvent, summary: Summary) -> None:
         """
@@ -86,5 +87,13 @@ class Work:
         from poetry_plugin_safe_install.guards import Guards
 
         guards = Guards(self._command, self._settings, summary)
-        self._ending.callback(guards.command_ended)
+        self._changes.callback(guards.command_ended)
         guards.watch(event)
+
+    def called_has_ended(self, row: needs.Row) -> None:
+        """
+        :param row: that of the command that has called. If that changes nothing itself,
+            the lock of the environment is about to be released.
+        """
+        if not row.changes:
+            self._changes.close()

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 CHANGED = "pyproject.toml has changed since this command read it; nothing was written"
 LOCK_CHANGED = CHANGED.replace("pyproject.toml", "poetry.lock")
 
+BEGUN = (
+    "poetry_plugin_safe_install.environments.commit_point:Installation.__init__:before"
+)
+UPDATED = "poetry_plugin_up.command:UpCommand.handle:after"
+
 CHOOSING = "poetry.version.version_selector:VersionSelector.find_best_candidate:before"
 INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
 SOLVED = "poetry.puzzle.solver:Solver.solve:after"
@@ -125,6 +130,34 @@ def test_add_while_up_locks_and_installs(
         adding.result().succeeded()
     assert names_in(project) == {"leaf", "bud", "twig"}
     assert "bud (>=2.0)" in project.pyproject.read_text()
+
+
+def test_update_is_over_before_another_command_changes_the_environment(
+    project: Project,
+    home: PoetryHome,
+    home_with: Callable[[str], PoetryHome],
+    new_project: Callable[..., Project],
+    new_venv: Callable[..., Path],
+) -> None:
+    """The command that has called it goes on, without the environment's lock."""
+    venv = new_venv("environment")
+    up_home = home_with("poetry-plugin-up")
+    other = new_project("other", dependencies=("leaf",))
+    other.lock()
+    with Pause(UPDATED) as updated, Pause(BEGUN) as begun:
+        up = project.start(
+            up_home, "up", "bud", "--latest", venv=venv, environ=updated.environment
+        )
+        after = updated.arrival()
+        install = other.start(
+            home, "install", "--no-root", venv=venv, environ=begun.environment
+        )
+        half = begun.arrival()
+        after.let_go()
+        up.result().succeeded()
+        half.let_go()
+        install.result().succeeded()
+    assert list(venv.glob("lib/python*/site-packages/leaf-2.0.dist-info/RECORD"))
 
 
 @pytest.mark.parametrize(
