@@ -32,7 +32,7 @@ TAIL = uses("lib")["tail"]
 WAITS = "Waiting to acquire"
 VERSIONS = [
     "newest",
-    *(pytest.param(v, marks=pytest.mark.soak) for v in ("0.5.31", "0.8.24")),
+    *(pytest.param(v, marks=pytest.mark.matrix) for v in ("0.5.31", "0.8.24")),
 ]
 
 
@@ -67,9 +67,8 @@ def venv(new_venv: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def line(venv: Path, tmp_path: Path) -> list[str]:
+def line(uv: list[str], venv: Path, tmp_path: Path) -> list[str]:
     """What installs a package there beside Poetry."""
-    uv = [sys.executable, "-m", "uv", "-v"]
     return install_bud(uv, venv, tmp_path / "folder", "1.0")
 
 
