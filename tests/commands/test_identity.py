@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poetry_plugin_safe_install.locks.descendants import VARIABLE
+from tests.laboratory import ROOT
 from tests.laboratory.cases import soak_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.wheels import Distribution
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
+    from tests.laboratory.users import OtherUser
 
 LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 SOLVING = "poetry.puzzle.solver:Solver.solve:before"
@@ -270,3 +273,45 @@ def test_nested_command_with_an_empty_environment_finds_its_ancestor(
     result = project.poetry(home, "install", venv=venv)
     result.succeeded()
     assert (project.path / "nested-done").exists()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["emptied", "kept"])
+def test_nested_command_of_another_user(
+    kept: bool,
+    new_project: Callable[..., Project],
+    home: PoetryHome,
+    plain_home: PoetryHome,
+    other_user: OtherUser,
+) -> None:
+    """It cannot read what its ancestor was told, and does not wait for it."""
+    if not shutil.which("setpriv"):
+        pytest.skip("needs setpriv: install util-linux")
+    outer = new_project(str(other_user.base / "project"))
+    theirs = other_user.takes(outer)
+    their_home = plain_home.clone(other_user.base / "home", other_user.python)
+    their_home.pip_install("--no-deps", ROOT)
+    theirs.poetry(their_home, "lock", **other_user.popen).succeeded()
+    user = str(other_user.uid)
+    around = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]
+    around += ["env", "-i", f"PATH={os.environ['PATH']}"]
+    around += [f"{name}={value}" for name, value in theirs.environ.items()]
+    line = [str(their_home.executable), "install"]
+    with_build_script(
+        outer,
+        f"kept = [{VARIABLE!r} + '=' + os.environ[{VARIABLE!r}]] * {kept:d}",
+        f"line = {around!r} + kept + {line!r}",
+        "done = subprocess.run(line, capture_output=True, text=True)",
+        "said = open('said', 'w')",
+        "said.write(f'{done.returncode} {done.stdout} {done.stderr}')",
+        "said.close()",
+    )
+    limit = {"POETRY_SAFE_INSTALL_LOCK_TIMEOUT": "60"}
+    outer.poetry(home, "install", environ=limit).succeeded()
+    said = " ".join((outer.path / "said").read_text().split())
+    assert "Gave up waiting" not in said
+    if kept:
+        assert said.startswith("0 "), said
+        return
+    assert said.startswith("75 "), said
+    assert f"the source tree {outer.path} is held by `poetry install`" in said
+    assert "which has started this command as another user" in said

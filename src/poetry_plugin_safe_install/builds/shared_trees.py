@@ -78,7 +78,9 @@ def share_builds(
 def tree_lock(store: Store, tree: Path, backend: str = "auto") -> Lock:
     """:param backend: the setting ``lock-backend``."""
     guards = f"the source tree {tree}"
-    return Lock(store.build_lock, guards, store.locks, backend, store.records)
+    lock = Lock(store.build_lock, guards, store.locks, backend, store.records)
+    lock.is_told_to_one = True
+    return lock
 
 
 class SharedBuilds(Artifacts):

@@ -134,6 +134,21 @@ def _told(pid: int) -> str:
     return "[]"
 
 
+def is_hidden_below(ancestor: int) -> bool:
+    """Whether another user's process lies between an ancestor and this one: what it was
+    told cannot be read."""
+    for pid in ancestors():
+        if pid == ancestor:
+            break
+        try:
+            Path(f"/proc/{pid}/environ").open("rb").close()
+        except PermissionError:
+            return True
+        except OSError:  # it has ended; no /proc
+            continue
+    return False
+
+
 def _announced(path: Path) -> Announced:
     return Announced(path, os.getpid(), *_identity(path.parent))
 

@@ -97,6 +97,8 @@ class Lock:
         """What this command has in common with those that would do the same to what the
         lock guards: where all holders were found to rewrite nothing, it shares the lock
         with them although it wants it exclusively."""
+        self.is_told_to_one = False
+        """Whether a holder tells of it one process that it starts, and no other."""
 
     @property
     def records(self) -> Path:
@@ -376,10 +378,24 @@ class Attempt:
         told = descendants.announcers(self.lock.path)
         pid = ancestor_among(holders(self.lock.records), told)
         if pid is None:
+            self._give_up_if_hidden()
             return False
         self.lock = self._wanted.within(descendants.path_within(self.lock.path, pid))
         self._try = self._prepare()
         return True
+
+    def _give_up_if_hidden(self) -> None:
+        """
+        :raises MutualWaitError: if an ancestor may have told of the lock, and cannot be
+            asked. It may well wait for this command.
+        """
+        if not self.lock.is_told_to_one:
+            return
+        for one in holders(self.lock.records):
+            if one.is_of_ancestor and descendants.is_hidden_below(one.pid):
+                from poetry_plugin_safe_install.locks.mutual import hidden_ancestor
+
+                raise hidden_ancestor(self.lock, one)
 
     def would_succeed(self, gives_up: Callable[[], bool]) -> bool:
         """Try it without leaving anything behind; what is taken is released at once."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.errors import MutualWaitError
+from poetry_plugin_safe_install.locks.descendants import VARIABLE
 from poetry_plugin_safe_install.locks.descendants import ancestors
 from poetry_plugin_safe_install.locks.descendants import announced_paths
 from poetry_plugin_safe_install.locks.holders import HolderRecord
@@ -116,6 +117,16 @@ def _chains(paths: Sequence[Path]) -> Iterator[list[HolderRecord]]:
                     chain = [*before, other]
                     yield chain
                     chains.append((chain, [Path(held) for held in other.holds]))
+
+
+def hidden_ancestor(lock: Lock, holder: HolderRecord) -> MutualWaitError:
+    """An ancestor has the lock, and cannot be asked whether it wants this one to wait."""
+    return MutualWaitError(
+        f"{lock.guards} is held by {holder}, which has started this command as another"
+        " user and may wait for it.\n"
+        f"Run it as the same user, or keep the variable {VARIABLE}"
+        f" (sudo --preserve-env={VARIABLE})."
+    )
 
 
 def waiters_of(lock: Path) -> Path:
