@@ -29,6 +29,7 @@ from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.projects import Project
 from tests.laboratory.projects import make_project
+from tests.laboratory.pythons import pythons
 from tests.laboratory.wheels import Distribution
 
 
@@ -64,6 +65,12 @@ class Edit(NamedTuple):
 
 
 NAMED = Edit('name = "demo"', 'name = "tomlkit"')
+BAD_SCRIPT = Edit("[tool.poetry]", '[project.scripts]\nx = "demo"\n[tool.poetry]')
+BAD_SCRIPTS = Edit("[tool.poetry]", '[project.scripts]\nx = "a:b:c"\n[tool.poetry]')
+FILE_SCRIPT = Edit(
+    "[tool.poetry]",
+    '[tool.poetry.scripts]\nx = {reference = "GONE", type = "file"}\n[tool.poetry]',
+)
 SCRIPT = Edit("[tool.poetry]", '[project.scripts]\npoetry = "demo:x"\n[tool.poetry]')
 NOWHERE = Edit('include = "demo"', 'include = "nowhere"')
 README = Edit('dynamic = ["version"]', 'dynamic = ["version"]\nreadme = "GONE.md"')
@@ -102,7 +109,10 @@ CONTRADICTIONS = (
     ("--all-groups", "--only", "main"),
     ("--lock-timeout", "soon"),
 )
-EDITS = (NOWHERE, README, PYTHON, STALE, NO_PACKAGE, BAD, UNKNOWN, OFF, NAMED, SCRIPT)
+EDITS = (
+    *(NOWHERE, README, PYTHON, STALE, NO_PACKAGE, BAD, UNKNOWN, OFF, NAMED, SCRIPT),
+    *(BAD_SCRIPT, BAD_SCRIPTS, FILE_SCRIPT),
+)
 LOCKS = (None, "[[", "", "lock-version = 99", "held")
 OWN = (
     (None, ()),
@@ -123,7 +133,21 @@ OWN = (
 )
 CHECK = ("safe-install", "--check")
 JSON = (*CHECK, "--format", "json")
-COUNT = len(HARMLESS + CONTRADICTIONS) + len(EDITS + LOCKS + OWN)
+IN_PROJECT = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
+ENVIRONMENTS = ("none", "no answer", "Poetry's own, to be removed")
+ASCII, NO_UTF8 = {"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}
+LOCALES = (
+    ("empty", ASCII),
+    ("empty", NO_UTF8),
+    ("installed", ASCII),
+    ("no root", ASCII),
+    ("installed", {"LC_ALL": "C.UTF-8"}),
+)
+COUNT = (
+    len(HARMLESS + CONTRADICTIONS)
+    + len(EDITS + LOCKS + OWN)
+    + len(ENVIRONMENTS + LOCALES)
+)
 
 
 @pytest.fixture(scope="module")
@@ -179,15 +203,23 @@ Run = Callable[..., "Result"]
 """Runs a command of Poetry in a project, with an activated environment."""
 
 
-def into(venv: Path) -> Run:
+def into(
+    venv: Path | None,
+    home: PoetryHome | None = None,
+    environ: dict[str, str] | None = None,
+) -> Run:
     def run(project: Project, *arguments: str) -> Result:
-        return project.poetry(poetry_home(), *arguments, venv=venv)
+        of = home or poetry_home()
+        return project.poetry(of, *arguments, venv=venv, environ=environ)
 
     return run
 
 
-def agree(project: Project, run: Run, *options: str) -> None:
-    """Check first, then install; what the first says is what the second does."""
+def agree(project: Project, run: Run, *options: str) -> str:
+    """Check first, then install; what the first says is what the second does.
+
+    :return: the findings.
+    """
     checked = run(project, *JSON, *options)
     installed = run(project, "safe-install", *options)
 
@@ -195,6 +227,7 @@ def agree(project: Project, run: Run, *options: str) -> None:
     assert said["refused"] == (checked.code == 1)
     if said["known"]:
         assert said["refused"] == (installed.code != 0), (said, installed.out)
+    return json.dumps(said["findings"])
 
 
 def told_by(checked: Result) -> Any:
@@ -299,3 +332,72 @@ def test_poetrys_own_environment(
         edit(project, change)
     agree(project, own.run, *options)
     project.poetry(own.home, "--version").succeeded()
+
+
+@pytest.mark.parametrize("kind", ENVIRONMENTS)
+def test_environments(kind: str, project: Project, tmp_path: Path) -> None:
+    home, venv, expected = poetry_home(), None, "makes an environment of its own"
+    if kind == "no answer":
+        venv = tmp_path / "venv"
+        (venv / "bin").mkdir(parents=True)
+        python = venv / "bin" / "python"
+        python.write_text("#!/bin/sh\necho oops\nexit 3\n")
+        python.chmod(0o755)
+        expected = f"{python} ends with exit status 3: oops"
+    elif kind != "none":
+        home = poetry_home(NEWEST).clone(project.path / ".venv")
+        (home.path / "bin" / "python").rename(home.path / "bin" / "python-own")
+        script = home.executable.read_text().replace("/python\n", "/python-own\n")
+        home.executable.write_text(script)
+        expected = "which is not removed"
+
+    said = agree(project, into(venv, home, IN_PROJECT))
+
+    assert expected in said
+    assert "import json" not in said
+
+
+def test_another_python_for_the_environment_of_poetry(project: Project) -> None:
+    """``env use`` makes an environment of that name again: not where Poetry is."""
+    others = [python for minor, python in pythons().items() if minor != DEFAULT_PYTHON]
+    if not others:
+        pytest.skip("needs two minor versions of Python: install another one")
+    edit(project, Edit(f'">={DEFAULT_PYTHON},<4.0"', '">=3.10,<4.0"', lock=False))
+    home = poetry_home(NEWEST).clone(project.path / ".venv")
+    run = into(None, home, IN_PROJECT)
+
+    said = run(project, *CHECK)
+    used = run(project, "env", "use", str(others[0]))
+
+    assert (
+        "`poetry env use` with another Python, which removes it, is refused" in said.out
+    )
+    used.failed("which is not removed")
+    project.poetry(home, "--version").succeeded()
+
+
+@pytest.mark.parametrize(("kind", "locale"), LOCALES)
+def test_locales(
+    kind: str, locale: dict[str, str], base: Project, tmp_path: Path
+) -> None:
+    """Where the path has a letter that the locale has no encoding for.
+
+    A path file that is written in UTF-8 ends every Python in another locale.
+    """
+    project = Project(tmp_path / "pr\u00fcf", base.environ)
+    shutil.copytree(base.path, project.path)
+    venv = make_venv(project.path / ".venv")
+    if kind == "installed":
+        utf8 = into(venv, environ={"LC_ALL": "C.UTF-8"})
+        utf8(project, "install").succeeded()
+    run, options = (
+        into(venv, environ=locale),
+        ["--no-root"] if kind == "no root" else [],
+    )
+
+    said = agree(project, run, *options)
+
+    assert "import json" not in said
+    table = run(project, *CHECK, *options).out
+    assert ("would be refused;" in table) == ("LC_ALL=C.UTF-8" in said)
+    assert ("would be refused;" in table) == ("LC_ALL=C.UTF-8" in table)

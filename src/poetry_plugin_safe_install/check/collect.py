@@ -18,10 +18,13 @@ from packaging.version import Version
 
 from poetry_plugin_safe_install.caches.survey import survey
 from poetry_plugin_safe_install.check import topics
+from poetry_plugin_safe_install.check.causes import Cause
 from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
 from poetry_plugin_safe_install.check.plugin_sets import plugin_copies
 from poetry_plugin_safe_install.compat.config import repository_cache
+from poetry_plugin_safe_install.compat.environment_making import environment_directories
 from poetry_plugin_safe_install.compat.environment_making import environment_to_be_used
+from poetry_plugin_safe_install.compat.environment_making import failed_interpreter
 from poetry_plugin_safe_install.compat.environment_making import stand_in_environment
 from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
@@ -32,6 +35,7 @@ from poetry_plugin_safe_install.compat.seeds import virtualenv_version
 from poetry_plugin_safe_install.environments.places import poetry_runs_from
 from poetry_plugin_safe_install.environments.system import MARKER
 from poetry_plugin_safe_install.errors import NotKnownError
+from poetry_plugin_safe_install.errors import OwnEnvironmentError
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import DEFAULT
 
@@ -74,6 +78,8 @@ class Target:
     install: PlannedInstall | None = None
     problem: str = ""
     """Why Poetry can use none."""
+    cause: Cause = Cause.PYTHON
+    """Of the problem, if there is one."""
 
     @property
     def is_poetrys_own(self) -> bool:
@@ -97,6 +103,8 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
             str(target.install.path) if target.install else None,
             target.is_poetrys_own,
             target.problem,
+            target.cause,
+            _is_removable(command, target),
         ),
         project=plan.facts,
         own_packages=_own_packages(settings, target, plan),
@@ -130,13 +138,40 @@ def _caches() -> topics.CachesFacts:
 
 
 def _target(command: InstallCommand) -> Target:
+    from poetry_plugin_safe_install.environments.project_environment import refuse_own
+
     try:
-        environment = environment_to_be_used(command.poetry)
+        environment = environment_to_be_used(command.poetry, refuse_own)
         if environment is None:
             return Target()
+        os.fsencode(environment.path)
         return Target(environment, PlannedInstall(command, environment))
+    except UnicodeError as error:
+        return Target(problem=_unwritable(error), cause=Cause.LOCALE)
+    except OwnEnvironmentError as error:
+        return Target(problem=_text(error), cause=Cause.OWN)
     except Exception as error:  # whatever Poetry says to that would end the install
+        if text := failed_interpreter(error):
+            # Of its .pth files, which site reads in the encoding of the locale.
+            locale = "UnicodeDecodeError" in text
+            cause = Cause.LOCALE if locale else Cause.BROKEN
+            return Target(problem=text, cause=cause)
         return Target(problem=_text(error))
+
+
+def _is_removable(command: InstallCommand, target: Target) -> bool:
+    """Whether it is one that Poetry has made, or would make, for the project."""
+    if target.install is None:
+        return False
+    path = target.install.path
+    directories = environment_directories(command.poetry)
+    return any(_is_same(path, one) or _is_same(path.parent, one) for one in directories)
+
+
+def _unwritable(error: UnicodeError) -> str:
+    text = getattr(error, "object", "")
+    encoding = getattr(error, "encoding", "")
+    return f"the encoding of this locale, {encoding}, has no name for {text}"
 
 
 def environment_of_install(command: InstallCommand) -> Any:
@@ -181,11 +216,25 @@ def _plan(command: InstallCommand, target: Target) -> Plan:
     except NotKnownError as error:
         unknown = _text(error)
     except Exception as error:  # whatever Poetry says to that would end the install
+        for cause_or_error in (error, error.__cause__):
+            if isinstance(cause_or_error, UnicodeError):
+                text = _unwritable(cause_or_error)
+                return Plan(topics.ProjectFacts(text, "", Cause.LOCALE))
         return Plan(topics.ProjectFacts(_text(error), ""))
-    if problem := install.problem_of_root():
+    return Plan(_root_or(unknown, install), operations)
+
+
+def _root_or(unknown: str, install: PlannedInstall) -> topics.ProjectFacts:
+    """What is wrong with the project itself; what is not known if nothing is."""
+    cause = Cause.FILES
+    try:
+        problem = install.problem_of_root()
+    except UnicodeError as error:
+        problem, cause = _unwritable(error), Cause.LOCALE
+    if problem:
         text = f"the project itself cannot be installed: {problem}"
-        return Plan(topics.ProjectFacts(text, ""), operations)
-    return Plan(topics.ProjectFacts("", unknown), operations)
+        return topics.ProjectFacts(text, "", cause)
+    return topics.ProjectFacts("", unknown)
 
 
 def _own_packages(
@@ -392,5 +441,5 @@ def _scripts(application: Application, target: Target) -> topics.ScriptsFacts:
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except OSError:
+    except (OSError, ValueError):  # the second in a locale that has no name for it
         return False

@@ -66,8 +66,9 @@ def as_json(about: dict[str, str], findings: Sequence[Finding]) -> str:
 
 def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> None:
     """A row per finding, a remedy under each risk, and the sum of it all."""
+    project = Formatter.escape(_encodable(about["project"], io))
     io.write_line(
-        f"<c1>{Formatter.escape(about['project'])}</c1>\n"
+        f"<c1>{project}</c1>\n"
         f"Poetry <c2>{about['poetry']}</c2> on Python <c2>{about['python']}</c2>\n"
     )
     level_width = max(len(level.value) for level in Level)
@@ -77,7 +78,7 @@ def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> N
     for finding in findings:
         style = _STYLES[finding.level]
         level = f"{finding.level.value:{level_width}}"
-        rows = _rows(finding.text, width - margin)
+        rows = _rows(_encodable(finding.text, io), width - margin)
         start = f"<{style}>{level}</>  <c1>{finding.topic:{topic_width}}</c1>"
         io.write_line(f"{start}  {rows[0]}")
         rest = [*rows[1:]]
@@ -87,7 +88,18 @@ def write_table(io: IO, about: dict[str, str], findings: Sequence[Finding]) -> N
             rest += finding.details
         for row in rest:
             io.write_line(f"{'':{margin}}{row}")
-    io.write_line(f"\n{_sum(findings)}")
+    io.write_line(f"\n{_encodable(_sum(findings), io)}")
+
+
+def _encodable(text: str, io: IO) -> str:
+    """With escapes in the place of what the stream has no encoding for."""
+    stream = getattr(io.output, "stream", None)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.check.causes import REMEDIES
+from poetry_plugin_safe_install.check.causes import Cause
 from poetry_plugin_safe_install.check.plugin_sets import PluginCopiesFacts
 from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
 from poetry_plugin_safe_install.check.plugin_sets import copies_texts
@@ -77,18 +79,26 @@ class IsolationFacts:
     same: bool
     problem: str = ""
     """Why Poetry cannot have any."""
+    cause: Cause = Cause.PYTHON
+    """Of the problem, if there is one."""
+    removable: bool = False
+    """Whether ``env use`` and ``env remove`` are about the target."""
 
 
 def judge_isolation(facts: IsolationFacts) -> Finding:
     level, remedy = Level.OK, ""
     if facts.problem:
         level, text = Level.REFUSED, f"Poetry has no environment: {facts.problem}"
-        remedy = "`poetry env use` chooses a Python that the project supports"
+        remedy = REMEDIES[facts.cause]
     elif facts.target is None:
         text = "the install makes an environment of its own"
     elif facts.same:
         level = Level.RISK
         text = f"the target is where Poetry itself is installed ({facts.target})"
+        if facts.removable:
+            text += (
+                "; `poetry env use` with another Python, which removes it, is refused"
+            )
         remedy = "install Poetry with pipx or into a virtual environment of its own"
     else:
         text = f"Poetry is in {facts.poetry}, the target is {facts.target}"
@@ -101,12 +111,14 @@ class ProjectFacts:
     """Why an install ends before it changes anything, or at the project itself."""
     unknown: str
     """Why it cannot be said whether it does."""
+    cause: Cause = Cause.FILES
+    """Of the problem, if there is one."""
 
 
 def judge_project(facts: ProjectFacts) -> Finding:
     topic = "project"
     if facts.problem:
-        remedy = "correct that; `poetry check --lock` looks at both files"
+        remedy = REMEDIES[facts.cause]
         return Finding(topic, Level.REFUSED, facts.problem, facts, remedy)
     if facts.unknown:
         text = f"not known what an install would do: {facts.unknown}"

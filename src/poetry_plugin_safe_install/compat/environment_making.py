@@ -244,14 +244,43 @@ def stand_in_environment() -> Any:
 
 
 @CHECK.uses("poetry.utils.env", "NullEnv")
-def environment_to_be_used(poetry: Poetry) -> Any:
+def environment_to_be_used(
+    poetry: Poetry, removed: Callable[[Path], None] = lambda path: None
+) -> Any:
     """The environment an install would use; ``None`` if it would have to make one.
 
-    :raises Exception: Poetry's own errors, if it cannot use any.
+    :param removed: is told of an environment that would be removed before.
+    :raises Exception: Poetry's own errors, if it cannot use any; those of ``removed``.
     """
     from cleo.io.buffered_io import BufferedIO
     from poetry.utils.env import EnvManager
 
     if EnvManager(poetry).in_project_venv.is_file():
         return None  # EnvManager.create_venv would remove the file
-    return environment_without_creating(poetry, BufferedIO())
+    return environment_without_creating(poetry, BufferedIO(), removed)
+
+
+@CHECK.uses("poetry.utils.env", "EnvManager.in_project_venv")
+@CHECK.uses("poetry.config.config", "Config.virtualenvs_path")
+def environment_directories(poetry: Poetry) -> list[Path]:
+    """The environment inside the project, and the directory of all others."""
+    from poetry.utils.env import EnvManager
+
+    return [EnvManager(poetry).in_project_venv, poetry.config.virtualenvs_path]
+
+
+@CHECK.uses("poetry.utils.env", "EnvCommandError")
+def failed_interpreter(error: Exception) -> str:
+    """How the interpreter of an environment ended that Poetry asked something.
+
+    Poetry's own words have the whole script that it was given.
+    """
+    from poetry.utils.env import EnvCommandError
+
+    if not isinstance(error, EnvCommandError):
+        return ""
+    command, status = error.e.cmd, error.e.returncode
+    said = error.e.stderr or error.e.output or ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    last = (text.strip().splitlines() or [""])[-1].strip()
+    return f"{command[0]} ends with exit status {status}: {last}".removesuffix(": ")

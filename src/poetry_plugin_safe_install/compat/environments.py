@@ -12,6 +12,8 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
     from poetry.poetry import Poetry
@@ -37,11 +39,15 @@ def find_environment(event: ConsoleCommandEvent) -> Any:
     "EnvManager.build_venv",
     "EnvManager.remove_venv",
 )
-def environment_without_creating(poetry: Poetry, io: IO) -> Any:
+def environment_without_creating(
+    poetry: Poetry, io: IO, removed: Callable[[Path], None] = lambda path: None
+) -> Any:
     """The project's environment, or ``None`` if Poetry would have to create it.
 
     ``EnvManager.create_venv`` is what Poetry calls in ``Application.configure_env``; it
     calls ``build_venv`` and ``remove_venv`` on itself for all that it makes.
+
+    :param removed: is told of an environment that would be removed before.
     """
     from poetry.utils.env import EnvManager
 
@@ -51,10 +57,14 @@ def environment_without_creating(poetry: Poetry, io: IO) -> Any:
     def must_create(*args: Any, **kwargs: Any) -> None:
         raise MustCreate
 
+    def must_remove(path: Path) -> None:
+        removed(path)
+        raise MustCreate
+
     said = _Kept(io)
     manager = EnvManager(poetry, io=said)  # type: ignore[arg-type]
     manager.build_venv = must_create  # type: ignore[method-assign,assignment]
-    manager.remove_venv = must_create  # type: ignore[method-assign]
+    manager.remove_venv = must_remove  # type: ignore[method-assign]
     try:
         environment = manager.create_venv()
     except MustCreate:

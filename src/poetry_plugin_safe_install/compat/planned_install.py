@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from poetry.console.commands.install import InstallCommand
     from poetry.installation.executor import Executor
     from poetry.installation.operations.operation import Operation
+    from poetry.masonry.builders.editable import EditableBuilder
 
 
 PLAN = Internals("the plan of an install")
@@ -76,12 +77,13 @@ class PlannedInstall(TargetEnvironment):
             raise SafeInstallError(said.strip() or "Poetry does not say why")
         return collected[0]
 
-    @PLAN.uses("poetry.masonry.builders.editable", "EditableBuilder._module")
     def problem_of_root(self) -> str:
         """Why the project itself cannot be installed; empty if it can.
 
         ``EditableBuilder.build`` finds its modules after its build script, if there is
         one, and reads its readme files for the metadata. Seen in ``ALL``.
+
+        :raises UnicodeEncodeError: if its path cannot be written in this locale.
         """
         if INSTALLERS.missing() or PLAN.missing() or self.root is None:
             return ""
@@ -89,15 +91,17 @@ class PlannedInstall(TargetEnvironment):
         for readme in poetry.package.readmes:
             if not readme.is_file():
                 return f"its readme file {readme} is missing"
-        if poetry.package.build_script:
-            return ""
         from poetry.masonry.builders.editable import EditableBuilder
 
+        builder = EditableBuilder(poetry, self._command.env, self._said)
         try:
-            _ = EditableBuilder(poetry, self._command.env, self._said)._module
-        except ValueError as error:  # ModuleOrPackageNotFoundError is one
-            return str(error)
-        return ""
+            if not poetry.package.build_script:
+                _try_path_file(builder)
+            return _bad_script(builder)
+        except UnicodeEncodeError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            return str(error)  # ModuleOrPackageNotFoundError is one
 
     @PLAN.uses(
         "poetry.console.application", "Application.configure_installer_for_command"
@@ -113,6 +117,36 @@ class PlannedInstall(TargetEnvironment):
 
         assert isinstance(self._command, InstallCommand)
         InstallCommand.handle(self._command)
+
+
+@PLAN.uses("poetry.masonry.builders.editable", "EditableBuilder._module")
+@PLAN.uses("poetry.utils._compat", "getencoding")
+def _try_path_file(builder: EditableBuilder) -> None:
+    """What ``EditableBuilder._add_pth`` writes, in the encoding in which it does.
+
+    :raises UnicodeEncodeError: if that is not possible.
+    """
+    from poetry.utils._compat import getencoding
+
+    for include in builder._module.includes:
+        str(include.base.resolve()).encode(getencoding())
+
+
+@PLAN.uses("poetry.masonry.builders.editable", "EditableBuilder.convert_entry_points")
+def _bad_script(builder: EditableBuilder) -> str:
+    """The script that ``EditableBuilder._add_scripts`` does not understand, if any.
+
+    Seen in ``ALL``.
+
+    :raises ValueError: in poetry-core's own words.
+    """
+    entry_points = builder.convert_entry_points()
+    for kind in ("console_scripts", "gui_scripts"):
+        for script in entry_points.get(kind, []):
+            name, _, target = script.partition(" = ")
+            if " = " in target or target.partition("[")[0].count(":") != 1:
+                return f'its script {name} is no "module:function": "{target}"'
+    return ""
 
 
 @PLAN.around("poetry.installation.executor", "Executor.execute")

@@ -218,16 +218,12 @@ class ProjectEnvironment:
 
         :raises OwnEnvironmentError: if Poetry runs from this environment.
         """
-        if holds(environment, [sys.prefix]):
+        try:
+            refuse_own(environment)
+        except OwnEnvironmentError as error:
             from poetry_plugin_safe_install.events import refused
 
-            raise refused(
-                OwnEnvironmentError(
-                    f"This Poetry runs from the environment {environment}, which is not"
-                    " removed. Use a Poetry that is installed elsewhere, as"
-                    " https://python-poetry.org/docs/#installation has it."
-                )
-            )
+            raise refused(error) from None
         with self._locked(environment) as release:
             if os.name == "nt":  # an open file cannot be removed
                 release()
@@ -243,6 +239,18 @@ class ProjectEnvironment:
                 held = self._session.beside_plan(lock, Mode.EXCLUSIVE)
                 stack.enter_context(held)
             yield stack.close
+
+
+def refuse_own(environment: Path) -> None:
+    """
+    :raises OwnEnvironmentError: if Poetry runs from this environment.
+    """
+    if holds(environment, [sys.prefix]):
+        raise OwnEnvironmentError(
+            f"This Poetry runs from the environment {environment}, which is not"
+            " removed. Use a Poetry that is installed elsewhere, as"
+            " https://python-poetry.org/docs/#installation has it."
+        )
 
 
 def _say(event: ConsoleCommandEvent, text: str) -> None:
