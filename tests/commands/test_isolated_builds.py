@@ -169,6 +169,7 @@ NO_LINKS = Mount(links=False)
 NOEXEC = Mount("noexec")
 NEITHER = Mount("noexec", links=False)
 SMALL = Mount("size=16m")
+FULL = Mount("size=4m")
 SMALL_NO_LINKS = Mount("size=16m", links=False)
 
 NOTHING, COPIED, MOVED = (
@@ -182,6 +183,7 @@ SCENARIOS = {
     "no links": (NO_LINKS, COPIED),
     "noexec": (NOEXEC, NOTHING),
     "small": (SMALL, NOTHING),
+    "full": (FULL, MOVED),
     "no links, noexec": (NEITHER, MOVED),
     "no links, small": (SMALL_NO_LINKS, MOVED),
     # Python itself falls back to another one that it can write to, on any device.
@@ -221,7 +223,7 @@ def check_install(scenario: str, home: PoetryHome, site: Site, venv: Path) -> No
             ("no links", OLD),
             *(
                 (scenario, NEWEST)
-                for scenario in ("noexec", "small", "no links, noexec")
+                for scenario in ("noexec", "small", "full", "no links, noexec")
             ),
         ],
         [*((scenario, NEWEST) for scenario in SCENARIOS), ("no links", OLD)],

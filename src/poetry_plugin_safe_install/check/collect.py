@@ -18,13 +18,17 @@ from packaging.version import Version
 
 from poetry_plugin_safe_install.caches.survey import survey
 from poetry_plugin_safe_install.check import topics
-from poetry_plugin_safe_install.check.causes import Cause
+from poetry_plugin_safe_install.check.finding import Cause
 from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
 from poetry_plugin_safe_install.check.plugin_sets import plugin_copies
+from poetry_plugin_safe_install.check.target import Target
+from poetry_plugin_safe_install.check.target import is_removable
+from poetry_plugin_safe_install.check.target import is_same
+from poetry_plugin_safe_install.check.target import target_of
+from poetry_plugin_safe_install.check.target import text_of
+from poetry_plugin_safe_install.check.target import unwritable
 from poetry_plugin_safe_install.compat.config import repository_cache
-from poetry_plugin_safe_install.compat.environment_making import environment_directories
 from poetry_plugin_safe_install.compat.environment_making import environment_to_be_used
-from poetry_plugin_safe_install.compat.environment_making import failed_interpreter
 from poetry_plugin_safe_install.compat.environment_making import stand_in_environment
 from poetry_plugin_safe_install.compat.planned_install import PlannedInstall
 from poetry_plugin_safe_install.compat.plugins import application_plugin_packages
@@ -32,11 +36,8 @@ from poetry_plugin_safe_install.compat.plugins import generic_plugin_packages
 from poetry_plugin_safe_install.compat.plugins import listening_packages
 from poetry_plugin_safe_install.compat.seeds import WHOLE_SINCE
 from poetry_plugin_safe_install.compat.seeds import virtualenv_version
-from poetry_plugin_safe_install.environments.places import poetry_runs_from
 from poetry_plugin_safe_install.environments.system import MARKER
 from poetry_plugin_safe_install.errors import NotKnownError
-from poetry_plugin_safe_install.errors import OwnEnvironmentError
-from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import DEFAULT
 
 
@@ -69,23 +70,6 @@ class CheckContext:
     plugins: ProjectPlugins
 
 
-@dataclass(frozen=True)
-class Target:
-    """The environment to install into, or why there is none."""
-
-    environment: Any = None
-    """Poetry's own object for it."""
-    install: PlannedInstall | None = None
-    problem: str = ""
-    """Why Poetry can use none."""
-    cause: Cause = Cause.PYTHON
-    """Of the problem, if there is one."""
-
-    @property
-    def is_poetrys_own(self) -> bool:
-        return self.install is not None and poetry_runs_from(self.install, sys.path)
-
-
 def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
     """Find out all that ``--check`` judges.
 
@@ -93,7 +77,7 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
     :raises Exception: Poetry's own errors for a bad pyproject.toml.
     """
     application = command.get_application()
-    target = _target(command)
+    target = target_of(command)
     plan = _plan(command, target)
     settings = context.settings
     return topics.Facts(
@@ -104,7 +88,7 @@ def collect(context: CheckContext, command: InstallCommand) -> topics.Facts:
             target.is_poetrys_own,
             target.problem,
             target.cause,
-            _is_removable(command, target),
+            is_removable(command, target),
         ),
         project=plan.facts,
         own_packages=_own_packages(settings, target, plan),
@@ -137,43 +121,6 @@ def _caches() -> topics.CachesFacts:
     )
 
 
-def _target(command: InstallCommand) -> Target:
-    from poetry_plugin_safe_install.environments.project_environment import refuse_own
-
-    try:
-        environment = environment_to_be_used(command.poetry, refuse_own)
-        if environment is None:
-            return Target()
-        os.fsencode(environment.path)
-        return Target(environment, PlannedInstall(command, environment))
-    except UnicodeError as error:
-        return Target(problem=_unwritable(error), cause=Cause.LOCALE)
-    except OwnEnvironmentError as error:
-        return Target(problem=_text(error), cause=Cause.OWN)
-    except Exception as error:  # whatever Poetry says to that would end the install
-        if text := failed_interpreter(error):
-            # Of its .pth files, which site reads in the encoding of the locale.
-            locale = "UnicodeDecodeError" in text
-            cause = Cause.LOCALE if locale else Cause.BROKEN
-            return Target(problem=text, cause=cause)
-        return Target(problem=_text(error))
-
-
-def _is_removable(command: InstallCommand, target: Target) -> bool:
-    """Whether it is one that Poetry has made, or would make, for the project."""
-    if target.install is None:
-        return False
-    path = target.install.path
-    directories = environment_directories(command.poetry)
-    return any(_is_same(path, one) or _is_same(path.parent, one) for one in directories)
-
-
-def _unwritable(error: UnicodeError) -> str:
-    text = getattr(error, "object", "")
-    encoding = getattr(error, "encoding", "")
-    return f"the encoding of this locale, {encoding}, has no name for {text}"
-
-
 def environment_of_install(command: InstallCommand) -> Any:
     """Poetry's own object for the environment; ``None`` if there is none yet."""
     try:
@@ -182,18 +129,13 @@ def environment_of_install(command: InstallCommand) -> Any:
         return None
 
 
-def _text(error: Exception) -> str:
-    text = error.text if isinstance(error, SafeInstallError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
-
-
 def _settings(context: CheckContext) -> topics.SettingsFacts:
     sources = context.settings.sources
     return topics.SettingsFacts(
         context.settings.enabled,
         sources["enabled"],
         tuple(key for key, source in sources.items() if source != DEFAULT),
-        _text(context.failure) if context.failure else "",
+        text_of(context.failure) if context.failure else "",
     )
 
 
@@ -214,13 +156,13 @@ def _plan(command: InstallCommand, target: Target) -> Plan:
     try:
         operations = install.operations()
     except NotKnownError as error:
-        unknown = _text(error)
+        unknown = text_of(error)
     except Exception as error:  # whatever Poetry says to that would end the install
         for cause_or_error in (error, error.__cause__):
             if isinstance(cause_or_error, UnicodeError):
-                text = _unwritable(cause_or_error)
+                text = unwritable(cause_or_error)
                 return Plan(topics.ProjectFacts(text, "", Cause.LOCALE))
-        return Plan(topics.ProjectFacts(_text(error), ""))
+        return Plan(topics.ProjectFacts(text_of(error), ""))
     return Plan(_root_or(unknown, install), operations)
 
 
@@ -230,7 +172,7 @@ def _root_or(unknown: str, install: PlannedInstall) -> topics.ProjectFacts:
     try:
         problem = install.problem_of_root()
     except UnicodeError as error:
-        problem, cause = _unwritable(error), Cause.LOCALE
+        problem, cause = unwritable(error), Cause.LOCALE
     if problem:
         text = f"the project itself cannot be installed: {problem}"
         return topics.ProjectFacts(text, "", cause)
@@ -257,7 +199,7 @@ def _own_packages(
         verdicts = guard.verdicts(operations, mode)
         with_pin = guard.verdicts(operations, "pin")
     except Exception as error:  # a Poetry that is not known
-        unknown = unknown or _text(error)
+        unknown = unknown or text_of(error)
         return topics.OwnPackagesFacts(setting, concerned=True, unknown=unknown)
     return topics.OwnPackagesFacts(
         setting,
@@ -431,15 +373,8 @@ def _scripts(application: Application, target: Target) -> topics.ScriptsFacts:
         return topics.ScriptsFacts(None, False, True, names)
     directory = install.script_directories[0]
     on_path = any(
-        _is_same(Path(entry), directory)
+        is_same(Path(entry), directory)
         for entry in os.environ.get("PATH", "").split(os.pathsep)
         if entry
     )
     return topics.ScriptsFacts(str(directory), on_path, install.is_virtual, names)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # the second in a locale that has no name for it
-        return False

@@ -13,7 +13,7 @@ from typing import Any
 
 from cleo.formatters.formatter import Formatter
 
-from poetry_plugin_safe_install.check.topics import Level
+from poetry_plugin_safe_install.check.finding import Level
 from poetry_plugin_safe_install.check.topics import is_refused
 from poetry_plugin_safe_install.errors import SettingError
 from poetry_plugin_safe_install.settings import SETTINGS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cleo.io.io import IO
 
-    from poetry_plugin_safe_install.check.topics import Finding
+    from poetry_plugin_safe_install.check.finding import Finding
 
 JSON_VERSION = 1
 """Raised when a field of the JSON is removed or changes its meaning."""

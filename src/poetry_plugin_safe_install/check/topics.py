@@ -7,12 +7,12 @@ in ``collect`` and shown by ``report``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
-from typing import Any
 
-from poetry_plugin_safe_install.check.causes import REMEDIES
-from poetry_plugin_safe_install.check.causes import Cause
+from poetry_plugin_safe_install.check.finding import REMEDIES
+from poetry_plugin_safe_install.check.finding import Cause
+from poetry_plugin_safe_install.check.finding import Finding
+from poetry_plugin_safe_install.check.finding import Level
 from poetry_plugin_safe_install.check.plugin_sets import PluginCopiesFacts
 from poetry_plugin_safe_install.check.plugin_sets import PluginSetFacts
 from poetry_plugin_safe_install.check.plugin_sets import copies_texts
@@ -23,30 +23,6 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 """How many of Poetry's own packages are shown to a person."""
-
-
-class Level(Enum):
-    """How bad a finding is; only ``REFUSED`` makes ``--check`` fail."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Worth knowing, nothing to do."""
-    RISK = "risk"
-    REFUSED = "refused"
-    """An install would be stopped."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one topic. Every risk comes with a remedy of one line."""
-
-    topic: str
-    level: Level
-    text: str
-    facts: Any
-    remedy: str = ""
-    details: tuple[str, ...] = ()
-    """Lines that are shown with -v."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.caches.survey import survey
+from poetry_plugin_safe_install.check.finding import Level
 from poetry_plugin_safe_install.check.topics import CachesFacts
-from poetry_plugin_safe_install.check.topics import Level
 from poetry_plugin_safe_install.check.topics import judge_caches
 
 

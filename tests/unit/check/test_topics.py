@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from poetry_plugin_safe_install.check import topics
-from poetry_plugin_safe_install.check.topics import Level
+from poetry_plugin_safe_install.check.finding import Finding
+from poetry_plugin_safe_install.check.finding import Level
 
 
-def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> topics.Finding:
+def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> Finding:
     changes = tuple(
         topics.OwnPackageChange("packaging", "26.0", "20.0", action, "", (), action)
         for action in actions
@@ -28,7 +29,7 @@ def own_packages(*actions: str, pin: bool = True, unknown: str = "") -> topics.F
         (own_packages("keep"), False),
     ],
 )
-def test_remedy_for_own_packages(finding: topics.Finding, pin: bool) -> None:
+def test_remedy_for_own_packages(finding: Finding, pin: bool) -> None:
     assert ("on-self-change pin" in finding.remedy) is pin
 
 
@@ -43,7 +44,7 @@ HOLDER = topics.HolderFacts(
 READER = topics.HolderFacts("poetry run", 1, "h", "u", 0.0, "shared", "`poetry run`")
 
 
-def locks(*holders: topics.HolderFacts, timeout: float | None) -> topics.Finding:
+def locks(*holders: topics.HolderFacts, timeout: float | None) -> Finding:
     lock = topics.LockFacts("the project", "/p/project.lock", holders)
     return topics.judge_locks(topics.LocksFacts("/p", "/p", "", timeout, (lock,)))
 
@@ -93,7 +94,7 @@ def locks(*holders: topics.HolderFacts, timeout: float | None) -> topics.Finding
         (locks(READER, timeout=0), "note"),
     ],
 )
-def test_judgement(finding: topics.Finding, level: str) -> None:
+def test_judgement(finding: Finding, level: str) -> None:
     assert finding.level.value == level
     assert bool(finding.remedy) == (finding.level in (Level.RISK, Level.REFUSED))
     assert "\n" not in finding.remedy

@@ -1,8 +1,34 @@
-"""Why Poetry cannot install at all, and what helps."""
+"""What ``--check`` finds about a topic, and how bad it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+
+class Level(Enum):
+    """How bad a finding is; only ``REFUSED`` makes ``--check`` fail."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing, nothing to do."""
+    RISK = "risk"
+    REFUSED = "refused"
+    """An install would be stopped."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one topic. Every risk comes with a remedy of one line."""
+
+    topic: str
+    level: Level
+    text: str
+    facts: Any
+    remedy: str = ""
+    details: tuple[str, ...] = ()
+    """Lines that are shown with -v."""
 
 
 class Cause(str, Enum):
