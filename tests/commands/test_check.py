@@ -258,7 +258,8 @@ def test_locks_of_environment_and_builds(
         ]
 
     own = str(project.store / "project.lock")
-    assert held() == [(own, []), (str(venv / OWN_LOCK), [])]
+    of_uv = str(venv / ".lock")
+    assert held() == [(own, []), (str(venv / OWN_LOCK), []), (of_uv, [])]
     holds = [
         try_acquire(Lock(path, "it"), Mode.EXCLUSIVE, command)
         for path, command in ((venv / OWN_LOCK, "poetry add"), (build, "poetry build"))
@@ -266,6 +267,7 @@ def test_locks_of_environment_and_builds(
     assert held() == [
         (own, []),
         (str(venv / OWN_LOCK), ["poetry add"]),
+        (of_uv, []),
         (str(build), ["poetry build"]),
     ]
     for hold in holds:
