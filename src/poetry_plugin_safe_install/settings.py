@@ -375,6 +375,8 @@ def _unknown(message: str, name: str, known: list[str]) -> SettingError:
 def _hint(name: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    # How all variables begin would make all of them near.
+    rests = {one.removeprefix(ENVIRONMENT_PREFIX): one for one in known}
+    near = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX), rests, n=1)
+    hint = f" Did you mean {rests[near[0]]}?" if near else ""
     return f".{hint} Allowed: {', '.join(known)}."

@@ -167,6 +167,28 @@ def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
     assert RELOCK not in ways_out(said.out)
 
 
+def test_what_is_not_found_in_time_is_not_advised(
+    clone: Callable[[str], PoetryHome],
+    locked: Callable[..., Project],
+    tmp_path: Path,
+) -> None:
+    """The solver is ended when its time is over, and takes its files along."""
+    project, home = locked("packaging"), clone("home")
+    hurried = PATIENT.replace("120.0", "0.2")
+    patient = home.site_packages / "zzz-patient.pth"
+    patient.unlink()
+    patient.write_text(hurried)
+    (temp := tmp_path / "temp").mkdir()
+
+    said = project.poetry(
+        home, "install", venv=home.path, environ={"TMPDIR": str(temp)}
+    )
+
+    said.failed("would damage the Poetry that runs it")
+    assert set(ways_out(said.out)) == {ISOLATE, PIN}
+    assert not list(temp.glob("poetry-safe-install-*"))
+
+
 def test_the_lines_lead_to_the_project_from_elsewhere(
     clone: Callable[[str], PoetryHome], locked: Callable[..., Project], tmp_path: Path
 ) -> None:

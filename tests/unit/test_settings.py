@@ -153,6 +153,24 @@ def test_variable_that_only_another_release_knows() -> None:
     assert "Unknown environment variable POETRY_SAFE_INSTALL_XYZ." in far
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOCK_TIMOUT", "LOCK_TIMEOUT"),
+        ("ONSELFCHANGE", "ON_SELF_CHANGE"),
+        ("EVENT", "EVENTS"),
+        ("RETRIES", ""),
+        ("CACHE_DIR", ""),
+        ("VERBOSE", ""),
+    ],
+)
+def test_only_what_is_near_is_suggested(name: str, meant: str) -> None:
+    """All variables begin in the same way, which says nothing."""
+    prefix = "POETRY_SAFE_INSTALL_"
+    [said] = unknown_variables({f"{prefix}{name}": "1"})
+    assert f"Did you mean {prefix}{meant}? " in said if meant else "mean" not in said
+
+
 def test_huge_number_is_a_bad_value() -> None:
     with pytest.raises(SettingError):
         resolve({}, {}, {"lock-timeout": 10**400})
