@@ -114,8 +114,15 @@ def test_files_of_an_own_package(
     depend(project, way, "cattle", path)
     before = untouched(own_home)
 
+    checked = project.poetry(own_home, "safe-install", "--check", venv=own_home.path)
     result = project.poetry(own_home, "install", venv=own_home.path)
 
+    if way != "git":  # which is not there yet
+        unknown = (
+            f"cattle has {path / 'packaging'}, and what of it is installed is known"
+        )
+        assert unknown in " ".join(checked.succeeded().out.split())
+        assert "Not known whether an install would be refused" in checked.out
     if way != "editable":
         result.failed("cattle was not installed", "packaging/__init__.py")
     assert untouched(own_home) == before, result.out

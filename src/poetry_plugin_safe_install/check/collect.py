@@ -198,6 +198,7 @@ def _own_packages(
     try:
         verdicts = guard.verdicts(operations, mode)
         with_pin = guard.verdicts(operations, "pin")
+        unknown = unknown or guard.not_known(operations)
     except Exception as error:  # a Poetry that is not known
         unknown = unknown or text_of(error)
         return topics.OwnPackagesFacts(setting, concerned=True, unknown=unknown)

@@ -64,20 +64,39 @@ def files_of_operation(
 
     Other build backends decide what is in a wheel only when they build it.
     """
-    package = operation.package
-    if operation.job_type == "uninstall" or not package.source_url:
+    package, path = operation.package, _source(operation)
+    if path is None:
         return []
-    path = Path(package.source_url)
-    if package.root_dir and not path.is_absolute():
-        path = package.root_dir / path
-    if package.source_subdirectory:
-        path /= package.source_subdirectory
     with contextlib.suppress(Exception):  # what cannot be read fails in its own time
         if package.source_type == "file" and path.suffix == ".whl":
             return list(files_of_wheel(path, scheme))
         if package.source_type == "directory":
             return _files_of_directory(path, scheme, editable=package.develop)
     return []
+
+
+def directory_of_other_backend(operation: Operation) -> Path | None:
+    """The directory that is installed, if Poetry does not say itself what of it is."""
+    path = _source(operation)
+    if path is None or operation.package.source_type != "directory":
+        return None
+    from poetry.core.pyproject.toml import PyProjectTOML
+
+    with contextlib.suppress(Exception):  # what cannot be read fails in its own time
+        file = PyProjectTOML(path / "pyproject.toml")
+        return None if file.build_system.build_backend == BACKEND else path
+    return None
+
+
+def _source(operation: Operation) -> Path | None:
+    """The path of what is installed, if that is a file or a directory."""
+    package = operation.package
+    if operation.job_type == "uninstall" or not package.source_url:
+        return None
+    path = Path(package.source_url)
+    if package.root_dir and not path.is_absolute():
+        path = package.root_dir / path
+    return path / (package.source_subdirectory or "")
 
 
 @WRITTEN_FILES.uses(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.guarded_operations import one_by_one_at_the_end
 from poetry_plugin_safe_install.compat.guarded_operations import skip_operation
+from poetry_plugin_safe_install.compat.written_files import directory_of_other_backend
 from poetry_plugin_safe_install.compat.written_files import files_of_operation
 from poetry_plugin_safe_install.errors import SelfChangeRefusedError
 from poetry_plugin_safe_install.own_packages import refusal
@@ -33,6 +34,7 @@ from poetry_plugin_safe_install.own_packages.judge import judge_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Iterator
     from collections.abc import Sequence
     from importlib.metadata import Distribution
 
@@ -152,6 +154,30 @@ class OwnPackagesGuard:
                 taken = self._taken(package.name, files)
                 found += judge_written(writer, taken, self._own.owners, own, mode)
         return found
+
+    def not_known(self, operations: list[Operation]) -> str:
+        """Why it shows only when a directory is built whether it does harm.
+
+        Its folders are named like those of own packages, and another build backend than
+        Poetry's decides which of them are installed.
+        """
+        site = real(self._target.scheme["purelib"])
+        own = {
+            file.removeprefix(site).split(os.sep)[1].removesuffix(".py")
+            for file in self._own.owners
+            if file.startswith(site + os.sep)
+        }
+        for operation in operations:
+            name, path = operation.package.name, directory_of_other_backend(operation)
+            if operation.skipped or path is None or name in self._own.releases:
+                continue
+            for place in (path, path / "src"):
+                for module in sorted(own.intersection(_modules_in(place))):
+                    return (
+                        f"{name} has {place / module}, and what of it is installed is"
+                        " known only when it is built"
+                    )
+        return ""
 
     def _taken(self, writer: str, files: Iterable[WrittenFile]) -> list[str]:
         """Those that belong to another, own package and have another content."""
@@ -347,6 +373,12 @@ class OwnPackagesGuard:
         if not is_accepted(target.project, names, self._arguments, environment):
             return []
         return names
+
+
+def _modules_in(directory: Path) -> Iterator[str]:
+    """Not of folders that hold no package, such as ``build``."""
+    for file in [*directory.glob("*.py"), *directory.glob("*/__init__.py")]:
+        yield file.parent.name if file.stem == "__init__" else file.stem
 
 
 def _stops(verdicts: list[Verdict]) -> bool:
