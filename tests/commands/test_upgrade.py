@@ -16,12 +16,14 @@ from tests.laboratory.libraries import uses
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import poetry_home
+from tests.laboratory.preloaded import fixed
 from tests.laboratory.releases import wheel_of
 from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
@@ -35,13 +37,14 @@ LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 
 
 @pytest.fixture(scope="module")
-def old_home(tmp_path_factory: pytest.TempPathFactory) -> PoetryHome:
+def old_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoetryHome]:
     """The newest Poetry, with the plugin as it was in 0.1.0."""
     directory = tmp_path_factory.mktemp("old")
     wheel = wheel_of("0.1.0", directory)
     home = poetry_home(protected=False).clone(directory / "home")
     home.pip_install("--no-deps", wheel)
-    return home
+    with fixed(home):
+        yield home
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def leaf_project(new_project: Callable[..., Project], own_folder: Path) -> Proje
     return project
 
 
-@pytest.fixture(params=["old-first", "new-first"])
+@pytest.fixture(params=["old-first", pytest.param("new-first", marks=pytest.mark.soak)])
 def homes(
     request: pytest.FixtureRequest, old_home: PoetryHome, home: PoetryHome
 ) -> tuple[PoetryHome, PoetryHome]:
@@ -87,6 +90,10 @@ def second_waits(
         return second.result().succeeded().out
 
 
+both_ways = pytest.mark.parametrize("homes", ["old-first", "new-first"], indirect=True)
+
+
+@both_ways
 def test_environment(
     homes: tuple[PoetryHome, PoetryHome],
     leaf_project: Project,
@@ -99,6 +106,7 @@ def test_environment(
     assert "No dependencies to install" in said
 
 
+@both_ways
 def test_project(
     homes: tuple[PoetryHome, PoetryHome],
     leaf_project: Project,

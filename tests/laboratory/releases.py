@@ -30,6 +30,6 @@ def wheel_of(version: str, directory: Path) -> Path:
     tree = directory / "tree"
     with tarfile.open(sources) as files:
         files.extractall(tree)
-    build("--wheel", "--outdir", directory, tree)
+    build("--wheel", "--no-isolation", "--outdir", directory, tree)
     (wheel,) = directory.glob(f"*-{version}-*.whl")
     return wheel
