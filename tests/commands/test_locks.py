@@ -61,7 +61,7 @@ def modules_of(venv: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "round",
-    [1, 2, *(pytest.param(n, marks=pytest.mark.soak) for n in range(3, 21))],
+    soak_but([(1,)], [(number,) for number in range(1, 21)]),
 )
 def test_installs_at_once_into_one_environment(
     round: int,

@@ -9,6 +9,7 @@ import pytest
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
+from tests.laboratory.cases import soak_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.wheels import Distribution
 
@@ -160,15 +161,23 @@ def test_update_is_over_before_another_command_changes_the_environment(
     assert list(venv.glob("lib/python*/site-packages/leaf-2.0.dist-info/RECORD"))
 
 
+SAVED_AT = {
+    SOLVED: set[str](),
+    "poetry.packages.locker:Locker._write_lock_data:before": {"leaf"},
+    "poetry.installation.installer:Installer.run:after": {"leaf"},
+}
+
+
 @pytest.mark.parametrize(
-    ("place", "packages"),
-    [
-        (SOLVED, set[str]()),
-        ("poetry.packages.locker:Locker._write_lock_data:before", {"leaf"}),
-        ("poetry.installation.installer:Installer.run:after", {"leaf"}),
-    ],
+    ("protected", "place", "packages"),
+    soak_but(
+        [
+            *((True, *saved) for saved in SAVED_AT.items()),
+            (False, SOLVED, SAVED_AT[SOLVED]),
+        ],
+        [(how, *saved) for how in (True, False) for saved in SAVED_AT.items()],
+    ),
 )
-@pytest.mark.parametrize("protected", [True, False], ids=["protected", "plain"])
 def test_an_editor_saves_in_the_middle_of_add(
     protected: bool,
     place: str,

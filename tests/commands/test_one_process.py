@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.plugins import marker_plugin
 
 
@@ -105,7 +106,13 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    "end",
+    soak_but(
+        [("failure",), ("interrupt",), ("exec",), ("no such command",)],
+        [(end,) for end in ENDS],
+    ),
+)
 def test_nothing_outlasts_the_command(
     end: str, project: Project, home: PoetryHome
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.killing import killed
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -227,9 +228,22 @@ def _replace(path: Path, content: bytes) -> None:
     os.utime(path, times)
 
 
+DAMAGES = (
+    "truncated",
+    "lost",
+    "changed",
+    "list unreadable",
+    "list lost",
+    "file of all",
+)
+
+
 @pytest.mark.parametrize(
     "damage",
-    ["truncated", "lost", "changed", "list unreadable", "list lost", "file of all"],
+    soak_but(
+        [("changed",), ("list unreadable",), ("file of all",)],
+        [(damage,) for damage in DAMAGES],
+    ),
 )
 def test_damaged_copy_is_none(
     damage: str, clone: Callable[..., Project], install: Callable[..., Result]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import soak_but
 from tests.laboratory.environments import installed_version
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -176,7 +177,10 @@ def test_installs_at_once_agree_on_the_version(
     assert tagged_project.pyproject.read_text() == pyproject
 
 
-@pytest.mark.parametrize("place", ["requires-plugins", "Poetry's environment"])
+PLACES = [("requires-plugins",), ("Poetry's environment",)]
+
+
+@pytest.mark.parametrize("place", soak_but(PLACES[:1], PLACES))
 def test_install_waits_while_a_plugin_has_rewritten_the_project(
     place: str,
     new_project: Callable[..., Project],

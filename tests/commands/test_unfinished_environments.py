@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import soak_but
 from tests.laboratory.killing import KILLS
 from tests.laboratory.killing import Kill
 from tests.laboratory.pausing import Pause
@@ -73,15 +74,22 @@ def by_uv(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spelling", "command", "create"),
-    [
-        ("here", ("install",), by_venv),
-        ("here", ("run", "true"), by_venv),
-        ("here", ("run", "true"), by_virtualenv),
-        ("here", ("run", "true"), by_uv),
-        ("-C", ("run", "true"), by_venv),
-        ("link", ("run", "true"), by_venv),
-        ("link to venv", ("run", "true"), by_venv),
-    ],
+    soak_but(
+        [
+            ("here", ("install",), by_venv),
+            ("-C", ("run", "true"), by_venv),
+            ("link", ("run", "true"), by_virtualenv),
+            ("link to venv", ("run", "true"), by_uv),
+        ],
+        [
+            ("here", ("install",), by_venv),
+            *(
+                (spelling, ("run", "true"), create)
+                for spelling in ("here", "-C", "link", "link to venv")
+                for create in (by_venv, by_virtualenv, by_uv)
+            ),
+        ],
+    ),
 )
 def test_environment_that_the_user_made_instead(
     spelling: str,
@@ -115,7 +123,9 @@ def test_environment_that_the_user_made_instead(
     assert "reating virtualenv" not in result.out
 
 
-@pytest.mark.parametrize("create", [by_venv, by_virtualenv, by_uv])
+@pytest.mark.parametrize(
+    "create", soak_but([(by_venv,)], [(by_venv,), (by_virtualenv,), (by_uv,)])
+)
 def test_environment_that_the_user_made_over_it(
     create: Callable[[Path], None],
     project: Project,

@@ -75,16 +75,22 @@ def test_self_add(
     assert (project.path / ".poetry" / ".gitignore").read_text() == "*"
 
 
+NOTHING_TO_PROTECT = (
+    ("--version",),
+    ("about",),
+    ("config", "--list"),
+    ("self", "show", "plugins"),
+    ("check",),
+    ("show",),
+)
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("--version",),
-        ("about",),
-        ("config", "--list"),
-        ("self", "show", "plugins"),
-        ("check",),
-        ("show",),
-    ],
+    soak_but(
+        [(("--version",),), (("config", "--list"),), (("show",),)],
+        [(arguments,) for arguments in NOTHING_TO_PROTECT],
+    ),
     ids=" ".join,
 )
 def test_no_cost_where_there_is_nothing_to_protect(
