@@ -41,7 +41,7 @@ SORTING = "poetry_plugin_sort.sort:SortArray.apply:before"
 def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
     for name in ("leaf", "bud", "twig"):
         for version in ("1.0", "2.0"):
-            files = {f"{name}/__init__.py": version}
+            files = {f"{name}/__init__.py": ""}
             Distribution(name, version, files).wheel(own_folder)
     project = new_project(dependencies=("twig (>=1.0,<2.0)", "bud (>=1.0)"))
     project.lock()

@@ -162,7 +162,7 @@ def test_the_same_with_and_without(
 ) -> None:
     for name in ("ant", "bud", "twig"):
         for number in ("1.0", "2.0"):
-            files = {f"{name}/__init__.py": number}
+            files = {f"{name}/__init__.py": ""}
             Distribution(name, number, files).wheel(own_folder)
     plain_home = poetry_home(version, protected=False)
     try:

@@ -51,7 +51,7 @@ def uv(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 def install_bud(uv: list[str], venv: Path, folder: Path, version: str) -> list[str]:
     """A line that installs a package into an environment."""
-    Distribution("bud", version, {"bud/__init__.py": version}).wheel(folder)
+    Distribution("bud", version, {"bud/__init__.py": ""}).wheel(folder)
     found = ["--offline", "--no-cache", "--no-index", "--find-links", str(folder)]
     return [*uv, "pip", "install", "--python", str(venv), *found, f"bud=={version}"]
 
@@ -157,7 +157,7 @@ def test_a_package_that_a_build_script_has_installed_meanwhile(
     tmp_path: Path,
 ) -> None:
     """Poetry installs another version of it: there is one, and it is Poetry's."""
-    Distribution("bud", "2.0", {"bud/__init__.py": "2.0"}).wheel(own_folder)
+    Distribution("bud", "2.0", {"bud/__init__.py": ""}).wheel(own_folder)
     make_library(tmp_path / "lib", "in-tree", index.url)
     project = new_project("one", dependencies=("bud", "lib"), tail=TAIL)
     project.lock()
