@@ -31,6 +31,7 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterable
 
 
 POETRY_VERSIONS = tuple(
@@ -262,16 +263,18 @@ def download(python: Path, *requirements: str, dependencies: bool = False) -> No
         if stamp.exists():
             return
         _run([*command, *requirements])
-        _stand_in_for_missing()
+        stand_in_for_missing([WHEELS, STAND_INS], STAND_INS)
         stamp.touch()
 
 
-def _stand_in_for_missing() -> None:
+def stand_in_for_missing(folders: Iterable[Path], into: Path) -> None:
     """Have empty wheels for what is only required on other systems.
 
     Poetry resolves for all systems at once, and so asks the index for them too.
+
+    :param folders: those of the index.
     """
-    wheels = [*WHEELS.glob("*.whl"), *STAND_INS.glob("*.whl")]
+    wheels = [wheel for folder in folders for wheel in folder.glob("*.whl")]
     present = {canonicalize_name(wheel.name.partition("-")[0]) for wheel in wheels}
     for wheel in wheels:
         text = wheel_metadata(wheel).decode()
@@ -286,7 +289,7 @@ def _stand_in_for_missing() -> None:
                 for version in [*bounds, "1.0"]
                 if requirement.specifier.contains(version)
             )
-            Distribution(name, version).wheel(STAND_INS)
+            Distribution(name, version).wheel(into)
             present.add(name)
 
 
