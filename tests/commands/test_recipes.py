@@ -174,7 +174,6 @@ def test_tox_in_parallel(project: Project, home: PoetryHome) -> None:
     assert project.git("status", "--short", ".poetry") == ""
 
 
-@pytest.mark.soak
 def test_tox_shows_a_failure(project: Project, home: PoetryHome) -> None:
     need("3.10", "3.11", "3.12", "3.13")
     (project.path / "tox.ini").write_text(recipe("tox in parallel", "ini"))

@@ -357,7 +357,6 @@ def test_unprotected(clone: Callable[..., PoetryHome], lying: Project) -> None:
 ALLOW = {MODE: "allow", "POETRY_INSTALLER_BUILTIN_UNINSTALL": "true"}
 
 
-@pytest.mark.soak
 def test_allow(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
@@ -592,7 +591,6 @@ def test_dry_run_shows_the_verdict(
     assert fingerprint(project, home.site_packages) == before
 
 
-@pytest.mark.soak
 def test_upgrades_come_last_and_one_by_one(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
