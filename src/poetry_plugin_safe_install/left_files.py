@@ -23,6 +23,13 @@ def put_back(session: Session, files: ProjectFiles, store: Store) -> None:
     :param store: that of the command's own project.
     """
     own = files.own_lock
+    # First: it knows pyproject.toml as a plugin has rewritten it.
+    if store.pair.exists() and path_for_descendant(own.path) == own.path:
+        with (
+            suppress(LockUnavailableError),
+            session.beside_plan(own, Mode.EXCLUSIVE),
+        ):
+            Pair(files.pyproject, store, files.io).put_back()
     for project in files.left_rewritten:
         lock = files.lock_of(project)
         if path_for_descendant(lock.path) != lock.path:
@@ -33,9 +40,3 @@ def put_back(session: Session, files: ProjectFiles, store: Store) -> None:
             session.beside_plan(lock, Mode.EXCLUSIVE),
         ):
             put_back_rewritten(project, files.journals[project], files.io)
-    if store.pair.exists() and path_for_descendant(own.path) == own.path:
-        with (
-            suppress(LockUnavailableError),
-            session.beside_plan(own, Mode.EXCLUSIVE),
-        ):
-            Pair(files.pyproject, store, files.io).put_back()

@@ -33,6 +33,8 @@ class Pair:
         self._lock = pyproject.with_name("poetry.lock")
         self._pyproject = pyproject
         self._journal = store.pair
+        self.is_written = False
+        """Whether both are, and the pair ends with the command."""
 
     def give_up(self) -> None:
         """pyproject.toml is not going to be replaced: have the old lock file back."""
@@ -47,14 +49,14 @@ class Pair:
 
         The project's lock is held exclusively.
         """
+        if self.is_written:
+            self.end()
         if not self._journal.exists():
             return
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
-            if (digest(self._lock), digest(self._pyproject)) == (
-                told["after"],
-                told["pyproject"],
-            ):
+            is_new = digest(self._lock) == told["after"]
+            if is_new and digest(self._pyproject) in told["pyproject"]:
                 self._restore(_before(told))
                 self._io.write_error_line(
                     "<info>Put back</info>: poetry.lock (the command that changed it was"
@@ -76,15 +78,30 @@ class Pair:
         told = {
             "before": before,
             "after": digest(private),
-            "pyproject": digest(self._pyproject),
+            "pyproject": [digest(self._pyproject)],
         }
-        with suppress(OSError), replacing(self._journal) as new:
-            new.write_text(json.dumps(told), encoding="utf-8")
+        self._save(told)
+
+    def go_on(self, private: Path) -> None:
+        """pyproject.toml is about to be replaced, and a plugin is to change it again.
+
+        Until then it may be put back, and poetry.lock with it: see ``rewrites``.
+
+        :param private: what takes its place.
+        """
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(self._journal.read_text(encoding="utf-8"))
+            told["pyproject"].append(digest(private))
+            self._save(told)
 
     def end(self) -> None:
         """Both are replaced, or none is going to be."""
         with suppress(OSError):
             self._journal.unlink()
+
+    def _save(self, told: dict[str, Any]) -> None:
+        with suppress(OSError), replacing(self._journal) as new:
+            new.write_text(json.dumps(told), encoding="utf-8")
 
     def _restore(self, content: bytes | None) -> None:
         if content is None:

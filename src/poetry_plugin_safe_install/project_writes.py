@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.pairs import Pair
+    from poetry_plugin_safe_install.rewrites import Rewrites
     from poetry_plugin_safe_install.store import Store
 
 PYPROJECT, LOCK = "pyproject.toml", "poetry.lock"
@@ -46,12 +47,16 @@ class ProjectWrites:
         self._own = own
         self._read: list[tuple[Any, bytes | None]] = []
         """Every document that was read, and the content that it is from."""
+        self._is_put_back_later = False
+        """Whether a plugin is to change pyproject.toml after the command."""
         self._written: list[bytes | None] = []
         """What this command, or a plugin in it, has written last."""
         self._lock: object = ...
         """What poetry.lock was when the command's own code started."""
         self.pair: Pair | None = None
         """What keeps the two files together where the command writes both."""
+        self.rewrites: Rewrites | None = None
+        """What a plugin has done to them for the length of the command."""
 
     def write_both_or_none(self, store: Store, io: IO, ending: ExitStack) -> None:
         """:param ending: what is done when the command has ended."""
@@ -106,16 +111,30 @@ class ProjectWrites:
     @contextmanager
     def _replacing_pyproject(self, path: Path, document: Any) -> Iterator[Path]:
         self._own()
+        new: list[Path] = []
         try:
-            with replacing(path, partial(self._check_pyproject, document)) as place:
+            with replacing(path, partial(self._before, path, document, new)) as place:
+                if place != path:
+                    new.append(place)
                 yield place
         except ProjectChangedError:
             if self.pair:
                 self.pair.give_up()
             raise
         if self.pair:
-            self.pair.end()
+            self.pair.is_written = True
+            if not self._is_put_back_later:
+                self.pair.end()
         self._written = [_content(path)]
+
+    def _before(self, path: Path, document: Any, new: list[Path]) -> None:
+        """:param new: what is about to take the place of pyproject.toml."""
+        self._check_pyproject(document)
+        for place in new if self.rewrites else ():
+            if self.rewrites and self.rewrites.written_by_command(path, place):
+                self._is_put_back_later = True
+                if self.pair:
+                    self.pair.go_on(place)
 
     @contextmanager
     def _replacing_lock(self, path: Path) -> Iterator[Path]:

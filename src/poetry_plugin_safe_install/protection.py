@@ -149,9 +149,8 @@ class ProtectedCommand(Protection):
         self._lock_as_far_as_known()
         if self._put_back():  # it was killed while this command waited for it
             self._lock_as_far_as_known()
-        if self._command.words[0] in ("add", "remove") and self._session.is_locked(
-            PROJECT
-        ):
+        is_locked = self._session.is_locked(PROJECT)
+        if is_locked and self._command.words[0] in ("add", "remove"):
             self.files.write_both_or_none(self._store, self._command.io, self._ending)
 
     @cached_property
@@ -256,6 +255,7 @@ class ProtectedCommand(Protection):
 
             journals, command = self._files.journals, self._command
             self._rewrites = watch_rewrites(command, journals, self._ending)
+            self.files.rewrites = self._rewrites
 
     # 3. The command starts; no listener has been called.
 

@@ -73,6 +73,22 @@ class Rewrites:
                 self._journals[project].unlink()
         self._kept = {}
 
+    def written_by_command(self, path: Path, new: Path) -> bool:
+        """The command itself is about to write a file that a plugin has rewritten.
+
+        If it dies before the plugin has put that back, the file is put back as a whole.
+
+        :param new: what is going to take the place of the file.
+        :return: whether it is such a file.
+        """
+        project, name = self._found(path) or (path, "")
+        told = self._kept.get(project, {}).get(name)
+        if told is None:
+            return False
+        told["after"].append(digest(new))
+        self._save(project)
+        return True
+
     @contextmanager
     def replacing(self, path: Path) -> Iterator[Path]:
         found = self._found(path)
@@ -110,13 +126,16 @@ class Rewrites:
         kept = self._kept.setdefault(project, {})
         told = kept.setdefault(name, {"before": before, "after": []})
         told["after"] += [*map(digest, new)]
+        self._save(project)
+
+    def _save(self, project: Path) -> None:
         with (
             suppress(OSError),
             replacing(self._journals[project]) as journal,
             # ``Path.write_text`` would come here again.
             journal.open("w", encoding="utf-8") as file,
         ):
-            json.dump(kept, file)
+            json.dump(self._kept[project], file)
 
 
 def put_back(project: Path, journal: Path, io: IO) -> None:

@@ -165,6 +165,9 @@ SUBSTITUTED = ("shown.py", "told.py")
 RUNS = "poetry.console.commands.show:ShowCommand.handle:before"
 
 
+REVERTS = "poetry_dynamic_versioning.plugin:_revert_version"
+
+
 def test_show_beside_an_install_with_dynamic_versioning(
     dynamic_home: PoetryHome,
     plain_home: PoetryHome,
@@ -293,6 +296,37 @@ def test_killed_while_rewritten_and_changed_since(
     assert original.read_text() == text
     assert project.pyproject.read_text() == changed
     assert "kept in" not in project.poetry(home, "lock").succeeded().out
+
+
+def test_killed_after_it_has_written_what_is_rewritten(
+    tagged: Project,
+    home: PoetryHome,
+    dynamic_home: PoetryHome,
+    new_venv: Callable[..., Path],
+    own_folder: Path,
+) -> None:
+    """What ``add`` writes has the version in it, until the plugin takes it out."""
+    Distribution("late-twig", "1.0", {"late_twig.py": ""}).wheel(own_folder)
+    venv, lock = new_venv("environment"), tagged.path / "poetry.lock"
+    tagged.poetry(dynamic_home, "lock", venv=venv).succeeded()
+    before = [file.read_text() for file in (tagged.pyproject, lock)]
+    with Pause(f"{REVERTS}:before") as pause:
+        command = ("add", "late-twig")
+        add = tagged.start(dynamic_home, *command, venv=venv, environ=pause.environment)
+        pause.arrival()
+        text = tagged.pyproject.read_text()
+        assert "late-twig" in text
+        assert "enable = false" in text
+        add.kill()
+
+    locked = tagged.poetry(home, "install", venv=venv).succeeded()
+
+    assert f"Put back: {tagged.pyproject}" in locked.out
+    assert [file.read_text() for file in (tagged.pyproject, lock)] == before
+    tagged.poetry(dynamic_home, *command, venv=venv).succeeded()
+    assert is_restored(tagged)
+    assert "late-twig" in tagged.pyproject.read_text()
+    assert "late-twig" in lock.read_text()
 
 
 def test_nested_command_puts_nothing_back(
