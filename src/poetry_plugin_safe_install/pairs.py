@@ -33,8 +33,9 @@ class Pair:
         self._lock = pyproject.with_name("poetry.lock")
         self._pyproject = pyproject
         self._journal = store.pair
-        self.is_written = False
-        """Whether both are, and the pair ends with the command."""
+        self._goes_on = False
+        """Whether a plugin is to change pyproject.toml once more."""
+        self._is_written = False
 
     def give_up(self) -> None:
         """pyproject.toml is not going to be replaced: have the old lock file back."""
@@ -49,8 +50,9 @@ class Pair:
 
         The project's lock is held exclusively.
         """
-        if self.is_written:
+        if self._is_written:
             self.end()
+            return
         if not self._journal.exists():
             return
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -89,10 +91,17 @@ class Pair:
 
         :param private: what takes its place.
         """
+        self._goes_on = True
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
             told["pyproject"].append(digest(private))
             self._save(told)
+
+    def written(self) -> None:
+        """pyproject.toml is replaced; after ``go_on`` the pair ends with the command."""
+        self._is_written = True
+        if not self._goes_on:
+            self.end()
 
     def end(self) -> None:
         """Both are replaced, or none is going to be."""

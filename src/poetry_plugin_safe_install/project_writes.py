@@ -47,8 +47,6 @@ class ProjectWrites:
         self._own = own
         self._read: list[tuple[Any, bytes | None]] = []
         """Every document that was read, and the content that it is from."""
-        self._is_put_back_later = False
-        """Whether a plugin is to change pyproject.toml after the command."""
         self._written: list[bytes | None] = []
         """What this command, or a plugin in it, has written last."""
         self._lock: object = ...
@@ -122,19 +120,16 @@ class ProjectWrites:
                 self.pair.give_up()
             raise
         if self.pair:
-            self.pair.is_written = True
-            if not self._is_put_back_later:
-                self.pair.end()
+            self.pair.written()
         self._written = [_content(path)]
 
     def _before(self, path: Path, document: Any, new: list[Path]) -> None:
         """:param new: what is about to take the place of pyproject.toml."""
         self._check_pyproject(document)
-        for place in new if self.rewrites else ():
-            if self.rewrites and self.rewrites.written_by_command(path, place):
-                self._is_put_back_later = True
-                if self.pair:
-                    self.pair.go_on(place)
+        if not (new and self.rewrites):
+            return
+        if self.rewrites.written_by_command(path, *new) and self.pair:
+            self.pair.go_on(*new)
 
     @contextmanager
     def _replacing_lock(self, path: Path) -> Iterator[Path]:
