@@ -6,11 +6,13 @@ import time
 
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.errors import LockTimeoutError
+from poetry_plugin_safe_install.locks.clock import WaitClock
+
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.holders import HolderRecord
     from poetry_plugin_safe_install.locks.lock import Attempt
     from poetry_plugin_safe_install.locks.lock import Lock
@@ -43,14 +45,15 @@ class Deadline:
         attempt: Attempt,
         timeout: float | None,
         report: WaitReport | None,
-        clock: WaitClock,
+        clock: WaitClock | None,
     ) -> None:
         """
         :param timeout: what the clock may say at most; ``None`` without limit.
+        :param clock: of all waits that the timeout is for; otherwise it is for this one.
         """
         self._attempt = attempt
-        self._clock = clock
-        clock.start()
+        self._clock = clock or WaitClock()
+        self._clock.start()
         self._timeout = timeout
         self._report = report
         self._start = time.monotonic()
@@ -94,6 +97,15 @@ class Deadline:
         self._holder = in_short(blockers)
         return blockers
 
+    def error(self, source: str) -> LockTimeoutError:
+        """The time is over.
+
+        :param source: where the timeout was set, in words.
+        """
+        in_all, timeout = self._clock.seconds, self._timeout or 0
+        text = _timeout_message(self._attempt, self.waited, in_all, timeout, source)
+        return LockTimeoutError(text)
+
     def end(self) -> None:
         """Nobody waits any longer."""
         self._clock.stop()
@@ -106,8 +118,8 @@ class Deadline:
             waited(lock.guards, str(lock.path), seconds, self._holder, self.outcome)
 
 
-def timeout_message(
-    attempt: Attempt, waited: float, in_all: float, timeout: float, source: str = ""
+def _timeout_message(
+    attempt: Attempt, waited: float, in_all: float, timeout: float, source: str
 ) -> str:
     """
     :param waited: seconds, of the ``in_all`` that the command has waited for locks.

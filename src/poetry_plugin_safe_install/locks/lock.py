@@ -17,7 +17,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks import descendants
 from poetry_plugin_safe_install.locks.backend import Backend
@@ -197,12 +196,9 @@ def acquire(
     :raises LockTimeoutError: naming the holder and how to wait longer.
     :raises LockUnavailableError: if the lock file cannot be created or locked.
     """
-    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import Deadline
-    from poetry_plugin_safe_install.locks.deadline import timeout_message
 
     attempt = Attempt(lock, mode, command)
-    clock = clock or WaitClock()
     deadline = Deadline(attempt, timeout, report, clock)
     try:
         while True:
@@ -215,9 +211,7 @@ def acquire(
                 deadline.outcome = "taken"
                 return held, deadline.waited
             if deadline.is_over():
-                waited = deadline.waited, clock.seconds
-                text = timeout_message(attempt, *waited, timeout or 0, timeout_source)
-                raise LockTimeoutError(text)
+                raise deadline.error(timeout_source)
             time.sleep(POLL_INTERVAL)
     finally:
         deadline.end()
@@ -249,27 +243,20 @@ def wait_until_free(
     clock: WaitClock | None = None,
     timeout_source: str = "",
 ) -> float:
-    """Wait until nobody changes what a lock guards.
+    """Wait until nobody changes what a lock guards; ``is_free`` has found that one does.
 
     The arguments and errors are those of ``acquire``.
 
     :return: the seconds that were waited.
     """
-    if is_free(lock, command):
-        return 0.0
-    from poetry_plugin_safe_install.locks.clock import WaitClock
     from poetry_plugin_safe_install.locks.deadline import Deadline
-    from poetry_plugin_safe_install.locks.deadline import timeout_message
 
     attempt = Attempt(lock, Mode.SHARED, command)
-    clock = clock or WaitClock()
     deadline = Deadline(attempt, timeout, report, clock)
     try:
         while not attempt.would_succeed(deadline.is_over):
             if deadline.is_over():
-                waited = deadline.waited, clock.seconds
-                text = timeout_message(attempt, *waited, timeout or 0, timeout_source)
-                raise LockTimeoutError(text)
+                raise deadline.error(timeout_source)
             time.sleep(POLL_INTERVAL)
         deadline.outcome = "taken"
     finally:

@@ -227,20 +227,25 @@ class Session:
         :raises LockUnavailableError: if it cannot be taken here at all.
         """
         try:
-            held, waited = acquire(
-                lock,
-                mode,
-                self._command,
-                timeout=self._timeout,
-                report=report,
-                clock=self._clock,
-                timeout_source=self._timeout_source,
-            )
+            held, waited = self._wait(lock, mode, report)
         except LockTimeoutError:
             self.timed_out = True
             raise
         self._has_waited(waited, getattr(report, "waited_for", ""))
         return held
+
+    def _wait(
+        self, lock: Lock, mode: Mode, report: WaitReport
+    ) -> tuple[HeldLock, float]:
+        return acquire(
+            lock,
+            mode,
+            self._command,
+            timeout=self._timeout,
+            report=report,
+            clock=self._clock,
+            timeout_source=self._timeout_source,
+        )
 
     def report(self, tell: Callable[[str], bool] | None = None) -> LineReport:
         """What a thread of this command says while it waits."""
@@ -280,15 +285,7 @@ class Session:
         from poetry_plugin_safe_install.locks.waiting import waiting
 
         with waiting(self._io, lock.guards, self._clock) as message:
-            held, waited = acquire(
-                lock,
-                mode,
-                self._command,
-                timeout=self._timeout,
-                report=message,
-                clock=self._clock,
-                timeout_source=self._timeout_source,
-            )
+            held, waited = self._wait(lock, mode, message)
         self._has_waited(waited, message.waited_for)
         held.announce()
         return held
