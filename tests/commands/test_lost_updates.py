@@ -58,6 +58,11 @@ def home_with(home: PoetryHome, tmp_path: Path) -> Callable[[str], PoetryHome]:
     return make
 
 
+@pytest.fixture
+def up_home(home_with: Callable[[str], PoetryHome]) -> PoetryHome:
+    return home_with("poetry-plugin-up")
+
+
 def names_in(project: Project) -> set[str]:
     """The dependencies that both files name."""
     files = (project.pyproject, project.path / "poetry.lock")
@@ -83,10 +88,9 @@ def test_two_add_at_once(project: Project, home: PoetryHome) -> None:
 
 
 def test_add_while_up_chooses_versions(
-    project: Project, home: PoetryHome, home_with: Callable[[str], PoetryHome]
+    project: Project, home: PoetryHome, up_home: PoetryHome
 ) -> None:
     """F32: poetry-plugin-up has read the file before it holds any lock."""
-    up_home = home_with("poetry-plugin-up")
     with Pause(CHOOSING) as pause:
         up = project.start(
             up_home, "up", "bud", "--latest", "--no-install", environ=pause.environment
@@ -107,13 +111,12 @@ def test_add_while_up_chooses_versions(
 def test_add_while_up_locks_and_installs(
     project: Project,
     home: PoetryHome,
-    home_with: Callable[[str], PoetryHome],
+    up_home: PoetryHome,
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
 ) -> None:
     """``up`` calls ``update``, which has all the locks that it has by itself."""
     venv = new_venv("environment")
-    up_home = home_with("poetry-plugin-up")
     with Pause(INSTALLING) as pause:
         up = project.start(
             up_home, "up", "bud", "--latest", venv=venv, environ=pause.environment
@@ -136,13 +139,12 @@ def test_add_while_up_locks_and_installs(
 def test_update_is_over_before_another_command_changes_the_environment(
     project: Project,
     home: PoetryHome,
-    home_with: Callable[[str], PoetryHome],
+    up_home: PoetryHome,
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
 ) -> None:
     """The command that has called it goes on, without the environment's lock."""
     venv = new_venv("environment")
-    up_home = home_with("poetry-plugin-up")
     other = new_project("other", dependencies=("leaf",))
     other.lock()
     with Pause(UPDATED) as updated, Pause(BEGUN) as begun:

@@ -231,11 +231,12 @@ class LocksFacts:
 
 
 def judge_locks(facts: LocksFacts) -> Finding:
-    where = f"; locks are kept in {facts.lock_directory}"
-    if facts.lock_directory != facts.store:
-        where += f", plugin sets in {facts.store}"
-    where += f", because {facts.why_elsewhere}"
-    where = where if facts.why_elsewhere else ""
+    where = ""
+    if facts.why_elsewhere:
+        where = f"; locks are kept in {facts.lock_directory}"
+        if facts.lock_directory != facts.store:
+            where += f", plugin sets in {facts.store}"
+        where += f", because {facts.why_elsewhere}"
     held = [lock for lock in facts.locks if lock.holders]
     if not held:
         level = Level.NOTE if where else Level.OK

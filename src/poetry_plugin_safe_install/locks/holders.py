@@ -192,10 +192,15 @@ def _records(directory: Path) -> list[Path]:
         return []
 
 
+def printable(text: str) -> str:
+    """What anybody may have written, as it can be shown."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _parsed(record: Any) -> HolderRecord:
     """A record, which anybody may have written."""
     texts = {
-        name: "".join(c if c.isprintable() else "?" for c in str(record.get(name, "")))
+        name: printable(str(record.get(name, "")))
         for name in ("command", "host", "user", "mode", "guards")
     }
     time.localtime(record["since"])  # raises unless there is such a time

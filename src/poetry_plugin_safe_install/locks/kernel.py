@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from poetry_plugin_safe_install.locks.holders import printable
+
 
 LOCKS = Path("/proc/locks")
 """``1: FLOCK  ADVISORY  WRITE 4711 fe:01:131077 0 EOF``: see proc_locks(5). The line of
@@ -51,4 +53,4 @@ def _program(pid: int) -> str:
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "a program"
-    return "".join(char if char.isprintable() else "?" for char in name.strip())
+    return printable(name.strip())

@@ -204,9 +204,10 @@ def _all_locks(
 
 def _locks_of_others(context: CheckContext) -> Iterator[Lock]:
     """Those of path dependencies, where they are built or their plugins rewrite them."""
+    backend = context.settings.lock_backend
     for directory in with_path_dependencies(context.pyproject):
         if directory != context.pyproject.parent:
-            store, backend = find_store(directory, cache_directory), "auto"
+            store = find_store(directory, cache_directory)
             yield project_lock(store, directory, backend)
             yield tree_lock(store, directory, backend)
 
