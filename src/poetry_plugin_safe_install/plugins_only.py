@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -131,4 +132,4 @@ class PluginsOnly(Protection):
                 stack.enter_context(session.beside_plan(lock, Mode.EXCLUSIVE))
             except (OSError, LockUnavailableError):
                 pass  # told by the commands that need it more
-            set_environment(event, made.find(event) or made.create(event))
+            set_environment(event, made.have(event, nullcontext))

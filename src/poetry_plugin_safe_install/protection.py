@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 
 from contextlib import ExitStack
+from contextlib import contextmanager
 from functools import cached_property
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ from poetry_plugin_safe_install.settings import unknown_variables
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.events.console_terminate_event import ConsoleTerminateEvent
 
@@ -270,9 +273,7 @@ class ProtectedCommand(Protection):
         if self._facts.rewriters or self._row.need not in (Need.RUN, Need.INSTALL):
             self._environment.watch(self._command)
         if wants_environment(event):
-            environment = self._environment.find(event)
-            if environment is None:
-                environment = self._create_environment(event)
+            environment = self._environment.have(event, self._creating)
             set_environment(event, environment)
             self._lock_environment(environment)
 
@@ -293,21 +294,18 @@ class ProtectedCommand(Protection):
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)
-        if self._walk(needs.FOUND) and self._has_environment_alone:
+        if self._walk(needs.FOUND) and self._session.has_alone(needs.ENVIRONMENT):
             self._uv.guard(self._environment.lock_of_uv(environment))
             repair(environment, lock, self._command.io)
 
-    @property
-    def _has_environment_alone(self) -> bool:
-        is_alone = self._session.mode(needs.ENVIRONMENT) is Mode.EXCLUSIVE
-        return is_alone and self._session.is_locked(needs.ENVIRONMENT)
-
-    def _create_environment(self, event: ConsoleCommandEvent) -> Any:
+    @contextmanager
+    def _creating(self) -> Iterator[None]:
+        """To be entered around the creation of the environment."""
         self._environment.watch(self._command)
         self._facts.must_create = True
         self._walk(needs.MUST_CREATE)
         try:
-            return self._environment.create(event)
+            yield
         finally:
             self._walk(needs.CREATED)
             self._facts.must_create = False
@@ -341,7 +339,7 @@ class ProtectedCommand(Protection):
         if self._row.builds:
             self._work.prepare_builds(event)
             self._work.share_builds(self._row, self._plan)
-        if self._has_environment_alone:
+        if self._session.has_alone(needs.ENVIRONMENT):
             self._work.protect_changes(event)
         if self._row.changes:
             self._work.guard(event, self._summary)

@@ -13,6 +13,7 @@ from poetry_plugin_safe_install.compat.internals import Internals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from cleo.events.console_command_event import ConsoleCommandEvent
     from cleo.io.io import IO
@@ -22,15 +23,26 @@ if TYPE_CHECKING:
 ENVIRONMENTS = Internals("environments")
 
 
-def find_environment(event: ConsoleCommandEvent) -> Any:
-    """The project's environment, or ``None`` if Poetry would have to create it."""
+def _not_now(path: Path) -> AbstractContextManager[None] | None:
+    return None
+
+
+def find_environment(
+    event: ConsoleCommandEvent,
+    building: Callable[[Path], AbstractContextManager[None] | None] = _not_now,
+) -> Any:
+    """The project's environment, or ``None`` if Poetry would have to create it.
+
+    :param building: asked where Poetry would make one. What it returns is entered while
+        that is done, so that nothing is looked for twice; ``None`` if it must not be.
+    """
     if event.io.is_debug():  # what is logged meanwhile is shown then only
         from poetry_plugin_safe_install.compat.config import load_configuration_later
 
         register_loggers(event)
         load_configuration_later(event.command.application)  # type: ignore[arg-type]
     poetry: Poetry = event.command.poetry  # type: ignore[attr-defined]
-    return environment_without_creating(poetry, event.io)
+    return environment_without_creating(poetry, event.io, building=building)
 
 
 @ENVIRONMENTS.uses(
@@ -40,7 +52,10 @@ def find_environment(event: ConsoleCommandEvent) -> Any:
     "EnvManager.remove_venv",
 )
 def environment_without_creating(
-    poetry: Poetry, io: IO, removed: Callable[[Path], None] = lambda path: None
+    poetry: Poetry,
+    io: IO,
+    removed: Callable[[Path], None] = lambda path: None,
+    building: Callable[[Path], AbstractContextManager[None] | None] = _not_now,
 ) -> Any:
     """The project's environment, or ``None`` if Poetry would have to create it.
 
@@ -48,14 +63,20 @@ def environment_without_creating(
     calls ``build_venv`` and ``remove_venv`` on itself for all that it makes.
 
     :param removed: is told of an environment that would be removed before.
+    :param building: see ``find_environment``.
     """
     from poetry.utils.env import EnvManager
 
     class MustCreate(BaseException):
         """Passes through all that handles errors, a patch of our own included."""
 
-    def must_create(*args: Any, **kwargs: Any) -> None:
-        raise MustCreate
+    def must_create(path: Path, *args: Any, **kwargs: Any) -> Any:
+        surroundings = building(Path(path))
+        if surroundings is None:
+            raise MustCreate
+        said.say()
+        with surroundings:
+            return EnvManager.build_venv(path, *args, **kwargs)
 
     def must_remove(path: Path) -> None:
         removed(path)
@@ -63,7 +84,7 @@ def environment_without_creating(
 
     said = _Kept(io)
     manager = EnvManager(poetry, io=said)  # type: ignore[arg-type]
-    manager.build_venv = must_create  # type: ignore[method-assign,assignment]
+    manager.build_venv = must_create  # type: ignore[method-assign]
     manager.remove_venv = must_remove  # type: ignore[method-assign]
     try:
         environment = manager.create_venv()
@@ -97,7 +118,8 @@ class _Kept:
         return getattr(self._io, name)
 
     def say(self) -> None:
-        for name, args, kwargs in self._kept:
+        while self._kept:
+            name, args, kwargs = self._kept.pop(0)
             getattr(self._io, name)(*args, **kwargs)
 
 

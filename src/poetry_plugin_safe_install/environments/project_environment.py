@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from contextlib import contextmanager
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -27,6 +28,7 @@ from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.errors import OwnEnvironmentError
 from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
+from poetry_plugin_safe_install.project_files import identity
 
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ class ProjectEnvironment:
         self._store = store
         self._project = project
         self._backend = backend
+        self._command: StartingCommand | None = None
+        """The one that is watched: see ``watch``."""
         self.locks: list[Lock] = []
         """That of the environment which was asked for last, if one was."""
 
@@ -117,16 +121,37 @@ class ProjectEnvironment:
         """Within the project, locks use the backend that the project's store records."""
         return self._store if self._project in environment.parents else None
 
-    def find(self, event: ConsoleCommandEvent) -> Any:
-        """The environment that is whole and ready; ``None`` if it must be created."""
-        found = find_environment(event)
-        return None if found is None or is_marked(found.path) else found
+    def have(
+        self,
+        event: ConsoleCommandEvent,
+        alone: Callable[[], AbstractContextManager[None]],
+    ) -> Any:
+        """The environment, whole and ready; it is created if need be.
 
-    def create(self, event: ConsoleCommandEvent) -> Any:
-        """Create it, unless somebody else has in the meantime.
-
-        The caller holds the project exclusively.
+        :param alone: has the project exclusively while it is entered.
         """
+        poetry = event.command.poetry  # type: ignore[attr-defined]
+        with ExitStack() as stack:
+            begin = cache(lambda: stack.enter_context(alone()))
+
+            def building(path: Path) -> AbstractContextManager[None] | None:
+                active = path.with_name("envs.toml")
+                before = identity(active)
+                begin()
+                is_same = event.command.poetry is poetry  # type: ignore[attr-defined]
+                if not is_same or os.path.lexists(path) or identity(active) != before:
+                    return None
+                register_loggers(event)
+                return self.creating(path)
+
+            found = find_environment(event, building)
+            if found is not None and not is_marked(found.path):
+                return found
+            begin()
+            return self._create(event)
+
+    def _create(self, event: ConsoleCommandEvent) -> Any:
+        """Create it, unless somebody else has in the meantime."""
         from poetry_plugin_safe_install.compat.environment_making import (
             create_environment,
         )
@@ -183,17 +208,12 @@ class ProjectEnvironment:
     def watch(self, command: StartingCommand) -> None:
         """Have the command make and remove environments under their locks."""
 
-        def creating(path: Path) -> AbstractContextManager[None]:
-            from poetry_plugin_safe_install.caches.protection import protect_seeds
-
-            protect_seeds(command)
-            return self.creating(path)
-
+        self._command = command
         from poetry_plugin_safe_install.compat.environment_making import (
             watch_environments,
         )
 
-        watch_environments(command, creating, self.removing, _set_aside)
+        watch_environments(command, self.creating, self.removing, _set_aside)
         if command.words[0].split()[0] == "env":
             from poetry_plugin_safe_install.compat.envs_file import merge_changes
 
@@ -208,6 +228,10 @@ class ProjectEnvironment:
         """To be entered around the creation of an environment."""
         from poetry_plugin_safe_install.environments import unfinished
 
+        if self._command:
+            from poetry_plugin_safe_install.caches.protection import protect_seeds
+
+            protect_seeds(self._command)
         return unfinished.creating(environment)
 
     @contextmanager

@@ -104,6 +104,10 @@ class Session:
         """Whether the lock is really held."""
         return bool(self._held.get(resource))
 
+    def has_alone(self, resource: str) -> bool:
+        """Whether the lock is really held, and by nobody else."""
+        return self.mode(resource) is Mode.EXCLUSIVE and self.is_locked(resource)
+
     def walk(self, steps: Iterable[Step], moment: str, locks_of: LocksOf) -> bool:
         """Take the steps of a lock plan that belong to a moment of the command.
 
