@@ -46,7 +46,8 @@ class Need:
     """Installs the project's plugins and fills its environment."""
 
     SELF: ClassVar[Need]
-    """Changes the environment that Poetry is installed in; there is no project."""
+    """Changes the environment that Poetry is installed in, and the files that say what
+    is wanted there: these are its project."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -405,7 +406,7 @@ def mode_while_activating(
 
     if need is Need.RUN:
         return Mode.SHARED
-    if need is Need.WRITE:
+    if need in (Need.WRITE, Need.SELF):
         return Mode.EXCLUSIVE
     if need in (Need.PLUGINS, Need.NOTHING):
         return Mode.SHARED if others and scope != "phase" else None

@@ -74,6 +74,7 @@ class Pair:
 
         :param private: what takes its place.
         """
+        self._is_written = False  # ``poetry self`` writes pyproject.toml before, too
         before = None
         with suppress(FileNotFoundError):
             before = self._lock.read_bytes().decode("latin-1")

@@ -1,22 +1,35 @@
-"""``poetry self …``: the environment that Poetry itself is installed in."""
+"""``poetry self …``: the environment that Poetry itself is installed in.
+
+What is wanted there is in a pyproject.toml and a poetry.lock in Poetry's configuration
+directory. That is a project like any other, which all Poetrys of a user share.
+"""
 
 from __future__ import annotations
 
 import os
 
 from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.config import cache_directory
+from poetry_plugin_safe_install.compat.config import configuration_file
 from poetry_plugin_safe_install.compat.environments import poetrys_environment
 from poetry_plugin_safe_install.environments import changes
 from poetry_plugin_safe_install.environments.project_environment import environment_lock
 from poetry_plugin_safe_install.environments.project_environment import lock_of_uv
 from poetry_plugin_safe_install.environments.uv_lock import UvLock
 from poetry_plugin_safe_install.errors import SafeInstallError
+from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.session import Session
+from poetry_plugin_safe_install.project_writes import PYPROJECT
+from poetry_plugin_safe_install.project_writes import ProjectWrites
 from poetry_plugin_safe_install.settings import resolve
+from poetry_plugin_safe_install.store import find_store
+from poetry_plugin_safe_install.store import make_store
 from poetry_plugin_safe_install.summary import Summary
 
 
@@ -50,6 +63,40 @@ class SelfCommand(Protection):
         )
         self._ending = ExitStack()
         self._ending.callback(self._session.release_all)
+        self._directory = Path(os.path.realpath(configuration_file().parent))
+
+    @cached_property
+    def files(self) -> ProjectWrites:
+        return ProjectWrites(self._directory, lambda: None)  # it is held all along
+
+    def plugins_loaded(self) -> Protection:
+        """Lock the two files, with what a killed command has left put back."""
+        try:
+            self._lock_files()
+        except Exception as error:  # Poetry reports it when the command starts
+            from poetry_plugin_safe_install.failed_command import failed
+
+            self._session.release_all()
+            return failed(self._command, error)
+        return self
+
+    def _lock_files(self) -> None:
+        from poetry_plugin_safe_install.pairs import Pair
+
+        store = find_store(self._directory, cache_directory)
+        backend = self._settings.lock_backend
+        guards = f"the files of poetry self in {self._directory}"
+        lock = Lock(store.project_lock, guards, store.locks, backend, store.records)
+
+        def locks_of(_: str) -> list[Lock]:
+            make_store(store)
+            return [lock]
+
+        self._session.walk(self._plan, needs.LOADED, locks_of)
+        if self._session.is_locked(needs.PROJECT):
+            io = self._command.io
+            Pair(self._directory / PYPROJECT, store, io).put_back()
+            self.files.write_both_or_none(store, io, self._ending)
 
     def command_starts(self, event: ConsoleCommandEvent) -> None:
         environment = poetrys_environment()
@@ -65,6 +112,10 @@ class SelfCommand(Protection):
             uv.guard(lock_of_uv(environment, None, self._settings.lock_backend))
             protected = changes.protect(self._command, environment, uv)
             self._ending.callback(protected.close)
+
+    def command_runs(self, event: ConsoleCommandEvent) -> None:
+        self.files.command_runs(rewritten=False)
+        self.files.check_before_packages(self._command)
 
     def command_ended(self) -> None:
         self._ending.close()
