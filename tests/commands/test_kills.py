@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory.cases import soak_but
 from tests.laboratory.killing import Kill
 from tests.laboratory.killing import Saved
 from tests.laboratory.killing import faults
 from tests.laboratory.killing import killed
 from tests.laboratory.killing import wrong_files
+from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
+from tests.laboratory.mounts import Layers
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.preloaded import shared
+from tests.laboratory.projects import Project
 from tests.laboratory.wheels import Distribution
 
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.killing import Killed
     from tests.laboratory.poetries import PoetryHome
-    from tests.laboratory.projects import Project
     from tests.laboratory.running import Result
 
 OLDEST = POETRY_VERSIONS[0]
@@ -55,24 +56,60 @@ class Scenario:
 
     :param installed: the requirements that are installed before.
     :param wanted: those that the lock file is made from when the command starts.
+    :param tail: what else pyproject.toml says.
     """
 
     name: str
     arguments: tuple[str, ...]
     installed: tuple[str, ...]
     wanted: tuple[str, ...]
+    tail: str = ""
 
 
 NONE: tuple[str, ...] = ()
 OLD = ("early==1.0", "late==1.0")
 NEW = ("early==2.0", "late==2.0")
+
+
+def aged(requirements: tuple[str, ...], age: str) -> tuple[str, ...]:
+    """
+    :param age: ``old`` or ``new``.
+    """
+    number = {"old": "1", "new": "2"}[age]
+    return tuple(
+        one.replace("{age}", age).replace("{number}", number) for one in requirements
+    )
+
+
+FROM_TREES = (
+    "gitted @ git+file://{folder}/gitted@{age}",
+    "copied @ file://{folder}/copied",
+    "linked",
+)
+FROM_FILES = (
+    "sourced=={number}.0",
+    "urled @ {files}/urled-{number}.0-py3-none-any.whl",
+    "filed @ file://{folder}/wheels/filed-{number}.0-py3-none-any.whl",
+)
+LINKED = '[tool.poetry.dependencies]\nlinked = { path = "../linked", develop = true }\n'
+FILES = Scenario("files", ("install",), NONE, aged(FROM_FILES, "old"))
+UPDATE = Scenario("update", ("install",), OLD, NEW)
+SYNC = Scenario("sync", ("sync",), OLD, NEW[:1])
 SCENARIOS = (
     Scenario("install", ("install",), NONE, OLD),
     Scenario("no-op", ("install",), OLD, OLD),
-    Scenario("update", ("install",), OLD, NEW),
-    Scenario("sync", ("sync",), OLD, NEW[:1]),
+    UPDATE,
+    SYNC,
     Scenario("add", ("add", "third"), OLD, OLD),
     Scenario("remove", ("remove", "late"), OLD, OLD),
+    Scenario("trees", ("install",), NONE, aged(FROM_TREES, "old"), LINKED),
+    FILES,
+    Scenario(
+        "newer",
+        ("install",),
+        aged((FROM_TREES[0], *FROM_FILES), "old"),
+        aged((FROM_TREES[0], *FROM_FILES), "new"),
+    ),
 )
 scenarios = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS]
@@ -85,10 +122,14 @@ NO_KILL = Kill(0)
 class Bench:
     """A project and its environment, put back before every kill."""
 
-    def __init__(self, project: Project, venv: Path, poetry: Preloaded) -> None:
+    def __init__(
+        self, project: Project, index: LocalIndex, venv: Path, poetry: Preloaded
+    ) -> None:
         self.project = project
+        self.index = index
         self.venv = venv
         self.poetry = poetry
+        self.saved: Saved | Layers
 
     def prepare(self, scenario: Scenario) -> None:
         if scenario.installed:
@@ -99,7 +140,12 @@ class Bench:
         self.saved = Saved.of(copies, self.project.path, self.venv)
 
     def lock(self, requirements: tuple[str, ...]) -> None:
-        listed = ", ".join(f'"{one}"' for one in requirements)
+        files = f"{self.index.url.removesuffix('/simple')}/files"
+        folder = str(self.project.path.parent)
+        listed = ", ".join(
+            f'"{one}"'.replace("{folder}", folder).replace("{files}", files)
+            for one in requirements
+        )
         lines = self.project.pyproject.read_text().splitlines()
         lines = [
             f"dependencies = [{listed}]" if line.startswith("dependencies") else line
@@ -139,23 +185,61 @@ def benches(
     new_project: Callable[..., Project],
     new_venv: Callable[..., Path],
     own_folder: Path,
+    index: LocalIndex,
+    tmp_path: Path,
 ) -> Callable[..., Bench]:
     make_wheels(own_folder)
+    make_sources(tmp_path, own_folder, index)
     numbers = count()
 
     def make(
         scenario: Scenario, home: PoetryHome, environ: dict[str, str] | None = None
     ) -> Bench:
         number = next(numbers)
-        tail = '[tool.poetry.scripts]\nstart-demo = "demo:main"\n'
-        project = new_project(f"project-{number}", tail=tail)
+        project = new_project(f"project-{number}", tail=SCRIPTS + scenario.tail)
+        (project.path / "bin").mkdir()
+        (project.path / "bin" / "run-demo").write_text("#!/bin/sh\n")
         project = replace(project, environ={**project.environ, **(environ or {})})
         poetry = shared(home, project.environment())
-        bench = Bench(project, new_venv(f"environment-{number}"), poetry)
+        bench = Bench(project, index, new_venv(f"environment-{number}"), poetry)
         bench.prepare(scenario)
         return bench
 
     return make
+
+
+SCRIPTS = """\
+[tool.poetry.scripts]
+start-demo = "demo:main"
+run-demo = { reference = "bin/run-demo", type = "file" }
+"""
+
+
+def make_sources(folder: Path, own_folder: Path, index: LocalIndex) -> None:
+    """What is built when it is installed, and wheels that no index lists."""
+    for name in ("gitted", "copied"):
+        make_library(folder / name, "in-tree", modules=3)
+    make_library(folder / "linked", "poetry-core", index.url, modules=3)
+    (folder / "linked" / "build_script.py").write_text("")
+    git = Project(folder / "gitted", {}).git
+    git("init", "--quiet")
+    for age, number in (("old", "1"), ("new", "2")):
+        (folder / "gitted" / "gitted" / f"only_{age}.py").write_text("")
+        if age == "new":
+            (folder / "gitted" / "gitted" / "only_old.py").unlink()
+        git("add", "--all")
+        git("commit", "--quiet", "--message", age)
+        git("tag", age)
+        version = f"{number}.0"
+        files = {f"sourced/{module}.py": "" for module in ("__init__", f"only_{age}")}
+        built = {
+            name: text.replace('"1.0"', f'"{version}"')
+            for name, text in in_tree("sourced").items()
+        }
+        Distribution("sourced", version, files | built).sdist(own_folder)
+        for name, directory in (("urled", own_folder), ("filed", folder / "wheels")):
+            files = {f"{name}/__init__.py": "", f"{name}/only_{age}.py": ""}
+            Distribution(name, version, files).wheel(directory)
 
 
 def make_wheels(directory: Path) -> None:
@@ -179,11 +263,20 @@ def make_wheels(directory: Path) -> None:
             made.wheel(directory, metadata_first=name == "early")
 
 
-@scenarios
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(one, id=one.name, marks=pytest.mark.soak if one == FILES else ())
+        for one in SCENARIOS
+    ],
+)
 def test_killed_at_some_changes(
     scenario: Scenario, benches: Callable[..., Bench], home: PoetryHome
 ) -> None:
-    bench = benches(scenario, home)
+    some_kills(benches(scenario, home), scenario)
+
+
+def some_kills(bench: Bench, scenario: Scenario) -> None:
     changes = bench.run(*scenario.arguments).changes
     first, second = changes // 3, changes * 2 // 3
     assert bench.faults_after(scenario, Kill(first)) == []
@@ -197,8 +290,7 @@ def test_killed_at_some_changes(
 def test_what_was_repaired_is_said(
     benches: Callable[..., Bench], home: PoetryHome
 ) -> None:
-    update = SCENARIOS[2]
-    bench = benches(update, home)
+    bench = benches(UPDATE, home)
     said = []
     for at in range(20, 160, 45):
         bench.saved.restore()
@@ -215,8 +307,7 @@ def test_what_was_repaired_is_said(
 def test_poetry_without_the_plugin_installs_what_is_missing(
     benches: Callable[..., Bench], home: PoetryHome, plain_home: PoetryHome
 ) -> None:
-    update = SCENARIOS[2]
-    bench = benches(update, home)
+    bench = benches(UPDATE, home)
     for at in (40, 120):
         bench.saved.restore()
         assert bench.run("install", kill=Kill(at)).was_killed
@@ -263,54 +354,16 @@ def test_killed_while_poetry_changes_its_own_environment(
     assert [text for text in wrong if "early" in text or "shared" in text] == []
 
 
-OTHER_SOURCES = [
-    (NEWEST, (0.3, 0.7)),
-    (OLDEST, (0.2, 0.4, 0.6, 0.8)),
-    (NEWEST, (0.2, 0.4, 0.6, 0.8)),
-]
-
-
-@pytest.mark.parametrize(
-    ("version", "shares"), soak_but(OTHER_SOURCES[:1], OTHER_SOURCES)
-)
-def test_killed_while_it_installs_from_other_sources(
-    version: str,
-    shares: tuple[float, ...],
-    new_project: Callable[..., Project],
-    new_venv: Callable[..., Path],
-    index: LocalIndex,
-    tmp_path: Path,
+def test_killed_where_directories_are_in_a_lower_layer(
+    benches: Callable[..., Bench], home: PoetryHome, tmp_path: Path
 ) -> None:
-    """What is built from a directory, or works in it, and a wheel in a file."""
-    for name in ("copied", "linked"):
-        make_library(tmp_path / name, "poetry-core", index.url)
-        (tmp_path / name / "build_script.py").write_text("")
-    wheel = Distribution("filed", "1.0", {"filed.py": ""}).wheel(tmp_path / "file")
-    project = new_project(
-        tail=f"""[tool.poetry.dependencies]
-copied = {{ path = "../copied" }}
-linked = {{ path = "../linked", develop = true }}
-filed = {{ path = "../file/{wheel.name}" }}
-"""
-    )
-    venv = new_venv("environment")
-    empty = Saved.of(tmp_path / "saved", venv)
-    poetry = shared(poetry_home(version), project.environment())
-
-    def run(*arguments: str, at: int = 0) -> Killed:
-        return killed(poetry, project, *arguments, venv=venv, at=at)
-
-    run("lock").result.succeeded()
-    changes = run("install").changes
-    assert "No dependencies to install" in run("install").result.succeeded().out
-    for share in shares:
-        empty.restore()
-        assert run("install", at=int(changes * share)).was_killed
-        run("install").result.succeeded()
-        assert "No dependencies to install" in run("install").result.out
-        assert faults(venv, ("copied", "linked", "filed")) == []
-    urls = {path.parent.name for path in venv.rglob("direct_url.json")}
-    assert {name.partition("-")[0] for name in urls} >= {"copied", "linked", "filed"}
+    """As in a container: the dist-info of what its image has cannot be renamed."""
+    bench = benches(UPDATE, home)
+    with Layers(bench.venv, tmp_path / "above") as bench.saved:
+        (info, *_) = bench.venv.glob("lib/python3*/site-packages/*.dist-info")
+        with pytest.raises(OSError, match="cross-device"):
+            info.rename(info.with_name("renamed"))
+        some_kills(bench, UPDATE)
 
 
 def test_failed_install_leaves_nothing(
@@ -348,6 +401,20 @@ def test_soak_of_every_kill(
     made = [benches(scenario, home, environ) for _ in range(WORKERS)]
     found = every_kill(made, scenario)
     print(f"\n{scenario.name}, Poetry {version}: {len(found)} kills")
+    assert not {kill: wrong for kill, wrong in found.items() if wrong}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("scenario", [UPDATE, SYNC], ids=["update", "sync"])
+@pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
+def test_soak_of_every_kill_in_layers(
+    scenario: Scenario, version: str, benches: Callable[..., Bench], tmp_path: Path
+) -> None:
+    bench = benches(scenario, poetry_home(version))
+    with Layers(bench.venv, tmp_path / "above") as bench.saved:
+        found = every_kill([bench], scenario)
+    print(f"\n{scenario.name} in layers, Poetry {version}: {len(found)} kills")
     assert not {kill: wrong for kill, wrong in found.items() if wrong}
 
 

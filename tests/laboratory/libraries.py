@@ -174,12 +174,14 @@ BACKENDS: dict[str, Callable[[str], dict[str, str]]] = {
 }
 
 
-def make_library(path: Path, backend: str, index_url: str = "") -> Path:
+def make_library(
+    path: Path, backend: str, index_url: str = "", modules: int = MODULES
+) -> Path:
     """A package of many modules, named like its directory."""
     package = path / path.name
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    for number in range(MODULES):
+    for number in range(modules):
         (package / f"module_{number}.py").write_text(f"number = {number}\n")
     for name, text in BACKENDS[backend](path.name).items():
         (path / name).write_text(text.replace("@index@", index_url))

@@ -17,11 +17,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.laboratory import without_links
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Self
 
 PLACE = next(
     (
@@ -79,6 +83,43 @@ class Mount:
             return ""
         why = result.stderr.strip().splitlines()[-1:] or [f"{result.returncode}"]
         return f"needs root or user namespaces, and Landlock to refuse links: {why[0]}"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A directory as in a container: a layer of its image, and one for all changes.
+
+    ``with`` has it mounted.
+    """
+
+    directory: Path
+    above: Path
+    """Where the changes go."""
+
+    def restore(self) -> None:
+        """Have the directory again as it is in the image."""
+        self._unmount()
+        shutil.rmtree(self.above, ignore_errors=True)
+        upper, work = self.above / "upper", self.above / "work"
+        upper.mkdir(parents=True)
+        work.mkdir()
+        layers = f"lowerdir={self.directory},upperdir={upper},workdir={work}"
+        _output("mount", "-t", "overlay", "-o", layers, "overlay", self.directory)
+
+    def __enter__(self) -> Self:
+        try:
+            self.restore()
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = getattr(error, "stderr", "") or error
+            pytest.skip(f"overlayfs cannot be mounted here: {why}")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._unmount()
+
+    def _unmount(self) -> None:
+        if os.path.ismount(self.directory):
+            _output("umount", "--lazy", self.directory)
 
 
 @contextmanager
