@@ -448,6 +448,7 @@ REAL = ("pandas", "numpy", "scipy.stats")
 def every_kill(benches: list[Bench], scenario: Scenario) -> dict[Kill, list[str]]:
     """What is wrong after a kill at each change, before it and in its middle."""
     changes = benches[0].run(*scenario.arguments).changes
+    print(f"\n{scenario.name}: {changes} changes")
     kills = [
         Kill(at, half, again)
         for at in range(1, changes + 1, STEP)
