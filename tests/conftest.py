@@ -19,6 +19,7 @@ from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.poetries import spoiled_templates
+from tests.laboratory.preloaded import fixed
 from tests.laboratory.projects import make_project
 from tests.laboratory.pythons import pythons
 from tests.laboratory.running import UNDER_WAY
@@ -133,6 +134,15 @@ def home() -> PoetryHome:
 def plain_home() -> PoetryHome:
     """The newest Poetry, without the plugin."""
     return poetry_home(protected=False)
+
+
+@pytest.fixture(scope="module")
+def dynamic_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoetryHome]:
+    """Poetry with this plugin and the real poetry-dynamic-versioning."""
+    home = poetry_home().clone(tmp_path_factory.mktemp("dynamic") / "home")
+    home.pip_install("poetry-dynamic-versioning")
+    with fixed(home):
+        yield home
 
 
 @pytest.fixture

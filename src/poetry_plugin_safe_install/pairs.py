@@ -3,16 +3,21 @@
 Before the lock file is replaced, its old content is kept in the project's store, until
 pyproject.toml is replaced too. Whoever finds it there, and has the project alone, puts
 the old lock file back: the command that wrote the new one has died.
+
+A plugin may have rewritten pyproject.toml meanwhile, or have put it back, and what it
+puts back may differ from what was there: so what the file asks for is compared.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat.command_line import parse_toml
 from poetry_plugin_safe_install.writes import digest
 from poetry_plugin_safe_install.writes import replacing
 
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from cleo.io.io import IO
 
     from poetry_plugin_safe_install.store import Store
+
+OF_PROJECT = ("requires-python", "dependencies", "optional-dependencies")
+OF_POETRY = ("dependencies", "source", "extras", "dev-dependencies", "group")
 
 
 class Pair:
@@ -58,7 +66,7 @@ class Pair:
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(self._journal.read_text(encoding="utf-8"))
             is_new = digest(self._lock) == told["after"]
-            if is_new and digest(self._pyproject) in told["pyproject"]:
+            if is_new and self._is_as_told(told):
                 self._restore(_before(told))
                 self._io.write_error_line(
                     "<info>Put back</info>: poetry.lock (the command that changed it was"
@@ -69,19 +77,24 @@ class Pair:
                 tell("repaired", what=self._lock.name, place=str(self._lock.parent))
         self.end()
 
-    def begin(self, private: Path) -> None:
+    def begin(self, private: Path, original: bytes | None = None) -> None:
         """The lock file is about to be replaced.
 
         :param private: what takes its place.
+        :param original: pyproject.toml without what a plugin has done to it.
         """
         self._is_written = False  # ``poetry self`` writes pyproject.toml before, too
         before = None
         with suppress(FileNotFoundError):
             before = self._lock.read_bytes().decode("latin-1")
+        contents = [] if original is None else [original]
+        with suppress(OSError):
+            contents.append(self._pyproject.read_bytes())
         told = {
             "before": before,
             "after": digest(private),
             "pyproject": [digest(self._pyproject)],
+            "asked": [*filter(None, map(asked_for, contents))],
         }
         self._save(told)
 
@@ -109,6 +122,13 @@ class Pair:
         with suppress(OSError):
             self._journal.unlink()
 
+    def _is_as_told(self, told: dict[str, Any]) -> bool:
+        """Whether pyproject.toml is what the new lock file does not fit."""
+        asked = asked_for(self._pyproject.read_bytes())
+        return digest(self._pyproject) in told["pyproject"] or (
+            asked is not None and asked in told.get("asked", ())
+        )
+
     def _save(self, told: dict[str, Any]) -> None:
         with suppress(OSError), replacing(self._journal) as new:
             new.write_text(json.dumps(told), encoding="utf-8")
@@ -119,6 +139,29 @@ class Pair:
             return
         with replacing(self._lock) as place:
             place.write_bytes(content)
+
+
+def asked_for(pyproject: bytes) -> str | None:
+    """By which all files are known that ask for the same; ``None`` if it makes no sense.
+
+    The keys are those of ``Locker._get_content_hash`` in Poetry 2.5.1; older ones leave
+    out the groups.
+
+    :param pyproject: the content of a pyproject.toml.
+    """
+    try:
+        content = parse_toml(pyproject.decode("utf-8"))
+        project, tool = content.get("project", {}), content.get("tool", {})
+        poetry = tool.get("poetry", {})
+        asked = [
+            {key: project.get(key) for key in OF_PROJECT},
+            {key: poetry.get(key) for key in OF_POETRY},
+            content.get("dependency-groups"),
+        ]
+    except (ValueError, AttributeError):  # a table that is none
+        return None
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _before(told: dict[str, Any]) -> bytes | None:

@@ -137,8 +137,14 @@ class ProjectWrites:
         with replacing(path, self._check) as place:
             yield place
             if self.pair and place != path:
-                self.pair.begin(place)
+                self.pair.begin(place, self._original)
         self._lock = identity(path)
+
+    @property
+    def _original(self) -> bytes | None:
+        """What pyproject.toml was before a plugin has rewritten it."""
+        path = self._project / PYPROJECT
+        return self.rewrites.original(path) if self.rewrites else None
 
     def _check_pyproject(self, document: Any) -> None:
         """:param document: what is going to be written, if it was read before."""

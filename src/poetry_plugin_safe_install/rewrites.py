@@ -89,6 +89,12 @@ class Rewrites:
         self._save(project)
         return True
 
+    def original(self, path: Path) -> bytes | None:
+        """What a file was that a plugin has rewritten; ``None`` if none has."""
+        project, name = self._found(path) or (path, "")
+        told = self._kept.get(project, {}).get(name)
+        return told["before"].encode("latin-1") if told else None
+
     @contextmanager
     def replacing(self, path: Path) -> Iterator[Path]:
         found = self._found(path)
@@ -121,6 +127,9 @@ class Rewrites:
     def _keep(self, project: Path, name: str, new: list[Path]) -> None:
         """:param new: what is going to take the place of the file."""
         if not self._is_before:
+            if told := self._kept.get(project, {}).get(name):
+                told["reverted"] = [*map(digest, new)]
+                self._save(project)
             return
         before = (project / name).read_bytes().decode("latin-1")
         kept = self._kept.setdefault(project, {})
@@ -156,7 +165,10 @@ def put_back(project: Path, journal: Path, io: IO) -> None:
                 " rewritten it was killed)."
             )
             tell("repaired", what=name, place=str(project))
-        elif digest(path) != hashlib.sha256(before).hexdigest():
+        elif digest(path) not in (
+            hashlib.sha256(before).hexdigest(),
+            *told.get("reverted", ()),
+        ):
             original = journal.with_name(f"{path.name}.original")
             original.write_bytes(before)
             io.write_error_line(

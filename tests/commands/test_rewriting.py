@@ -149,15 +149,6 @@ def test_reader_of_a_project_that_requires_the_plugin(
     assert project.pyproject.read_text() == text
 
 
-@pytest.fixture(scope="module")
-def dynamic_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoetryHome]:
-    """Poetry with this plugin and the real poetry-dynamic-versioning."""
-    home = poetry_home().clone(tmp_path_factory.mktemp("dynamic") / "home")
-    home.pip_install("poetry-dynamic-versioning")
-    with fixed(home):
-        yield home
-
-
 SHOWN = '__version__ = "0.0.0"\n'
 SUBSTITUTED = ("shown.py", "told.py")
 """Where the version is put into as well."""
