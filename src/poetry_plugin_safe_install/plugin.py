@@ -61,9 +61,10 @@ def _protect_shared(
 
         protection = protect_caches(command, protection)
     if row.writes:
+        from poetry_plugin_safe_install.needs import INIT
         from poetry_plugin_safe_install.writes import protect_files
 
-        protection = protect_files(command, protection)
+        protection = protect_files(command, protection, creates=row is INIT)
     return protection
 
 

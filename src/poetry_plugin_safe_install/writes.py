@@ -30,19 +30,26 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.compat.files import Files
 
 
 def protect_files(
-    command: StartingCommand, protection: Protection | None
+    command: StartingCommand, protection: Protection | None, *, creates: bool = False
 ) -> Protection | None:
     """Have files written whole until the command ends, unless the user objects.
 
     :param protection: that of the command's project, if it has one.
+    :param creates: whether the command makes a new project.
     :return: what protects the command.
     """
     if protection is None and not settings_or_default(command).enabled:
         return None
-    command.patch(FILES, (protection and protection.files) or WholeFiles())
+    files: Files = (protection and protection.files) or WholeFiles()
+    if creates:
+        from poetry_plugin_safe_install.new_projects import NewProject
+
+        files = NewProject(files)
+    command.patch(FILES, files)
     return protection or Protection()
 
 

@@ -294,6 +294,30 @@ def test_init_at_once(foreign: Project, home: PoetryHome) -> None:
     assert text.count("[project]") == 1
 
 
+@pytest.mark.parametrize("where", ["nowhere", "in a project"])
+def test_init_at_once_in_an_empty_directory(
+    where: str, project: Project, home: PoetryHome
+) -> None:
+    directory = project.path / "empty"
+    if where == "nowhere":
+        project.pyproject.unlink()
+    directory.mkdir()
+    empty = type(project)(directory, project.environ)
+    with Pause(LAYING_OUT) as pause:
+        both = [
+            empty.start(home, "init", "-n", "--name", name, environ=pause.environment)
+            for name in ("first", "second")
+        ]
+        for arrival in [pause.arrival(), pause.arrival()]:
+            arrival.let_go()
+        results = [init.result() for init in both]
+    assert sorted(result.code for result in results) == [0, 1], results
+    next(result for result in results if result.code).failed(CHANGED)
+    written = "first" if results[0].code == 0 else "second"
+    assert f'name = "{written}"' in empty.pyproject.read_text()
+    assert [path.name for path in directory.iterdir()] == [empty.pyproject.name]
+
+
 def test_init_takes_the_lock_of_the_project(foreign: Project, home: PoetryHome) -> None:
     lock = Lock(foreign.store / "project.lock", "the project")
     held = try_acquire(lock, Mode.EXCLUSIVE, "poetry add")
