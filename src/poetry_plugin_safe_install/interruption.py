@@ -13,6 +13,7 @@ import signal
 import threading
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -20,8 +21,12 @@ from typing import Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import RLock
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+
+PATIENCE = 2.0
+"""Seconds to wait for a temporary directory that is being made."""
 
 SHELL_BASE = 128
 """The shells' exit status of a command that a signal ends: this and its number."""
@@ -32,7 +37,16 @@ def watch_signals(command: StartingCommand) -> Interruption:
     interruption = Interruption()
     interruption.start()
     command.at_end(interruption.stop)
+    command.before_work(partial(_watch_temporary_directories, command, interruption))
     return interruption
+
+
+def _watch_temporary_directories(
+    command: StartingCommand, interruption: Interruption
+) -> None:
+    from poetry_plugin_safe_install.compat.temporary import TEMPORARY
+
+    command.patch(TEMPORARY, interruption.making)
 
 
 class Interruption:
@@ -40,6 +54,8 @@ class Interruption:
     plugin handles are left alone."""
 
     def __init__(self) -> None:
+        self.making = threading.RLock()
+        """Held while a temporary directory is made."""
         self._received = 0
         self._before: dict[int, Any] = {}
 
@@ -63,17 +79,20 @@ class Interruption:
 
     def _handle(self, number: int, frame: object) -> None:
         if number == signal.SIGTERM or self._received:
-            end_now(SHELL_BASE + number)
+            end_now(SHELL_BASE + number, self.making)
         self._received = number
         raise KeyboardInterrupt
 
 
-def end_now(status: int) -> None:
+def end_now(status: int, making: RLock) -> None:
     """End this process, its child processes and its temporary files.
 
     Threads cannot be ended from outside, so the process does not wait for them; what
     ``atexit`` has to do is done, ``tempfile.TemporaryDirectory`` among it.
+
+    :param making: with it no thread makes another directory after that.
     """
+    making.acquire(timeout=PATIENCE)
     for child in descendants(os.getpid()):
         with suppress(OSError):
             os.kill(child, signal.SIGTERM)
