@@ -53,8 +53,9 @@ KEPT_TO_ONE_HOST = frozenset(
 FUSE (gcsfuse, rclone, s3fs): where a filesystem does not implement ``flock``, the kernel
 locks on its own host (libfuse, ``fuse_operations.flock``; s3fs-fuse/s3fs-fuse#2137). prl_fs:
 ``prlfs_file_fops`` in prlfs/file.c of Parallels Tools has neither ``flock`` nor ``lock``, so
-that the kernel locks on its own there too. virtiofs: virtiofsd keeps locks to the guest unless started with ``--remote-locks``
-(virtio-fs/virtiofsd, merge request 4). fakeowner, grpcfuse: Docker Desktop's view of the
+that the kernel locks on its own there too. vboxsf: the same in ``vboxsf_reg_fops`` of Linux. 9p: QEMU's
+``v9fs_lock`` (hw/9pfs/9p.c) grants every lock. virtiofs: virtiofsd keeps locks to the guest unless started with
+``--remote-locks`` (virtio-fs/virtiofsd, merge request 4). fakeowner, grpcfuse: Docker Desktop's view of the
 host's files; two containers both get an exclusive lock (docker/for-mac#7004).
 """
 
@@ -68,7 +69,7 @@ LOCAL_OPTIONS = {
 }
 """Mount options that keep locks to one host, by type of filesystem.
 
-afs: Documentation/filesystems of Linux; cifs, smb3: mount.cifs(8); lustre:
+afs: what brought its modes to Linux 5.2 (linux-fsdevel, 2019-05-07); cifs, smb3: mount.cifs(8); lustre:
 mount.lustre(8); nfs: nfs(5).
 """
 
