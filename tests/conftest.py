@@ -21,7 +21,9 @@ from tests.laboratory.poetries import poetry_home
 from tests.laboratory.poetries import spoiled_templates
 from tests.laboratory.preloaded import fixed
 from tests.laboratory.projects import make_project
+from tests.laboratory.pythons import bare_python
 from tests.laboratory.pythons import pythons
+from tests.laboratory.pythons import two_of
 from tests.laboratory.running import UNDER_WAY
 from tests.laboratory.tagged import make_tagged_project
 from tests.laboratory.users import find_other_user
@@ -95,7 +97,8 @@ def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     Poetry asks for ``python`` whenever no environment is activated: a shim of pyenv on
     PATH, and loading keyring, would take a quarter of the time of all tests.
     """
-    python = pythons()[DEFAULT_PYTHON].resolve()
+    prefix = tmp_path_factory.mktemp("python")
+    python = bare_python(pythons()[DEFAULT_PYTHON], prefix)
     return {
         **isolated_environ(tmp_path_factory.mktemp("poetry")),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
@@ -171,11 +174,17 @@ def new_venv(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def minors() -> list[str]:
+    """The Pythons that work on a tagged project."""
+    return two_of(DEFAULT_PYTHON)
+
+
+@pytest.fixture
 def tagged_project(
-    tmp_path: Path, index: LocalIndex, environ: dict[str, str]
+    tmp_path: Path, index: LocalIndex, environ: dict[str, str], minors: list[str]
 ) -> Project:
     """A fresh clone, so to speak, whose version 1.2.3 comes from its tag."""
-    homes = [poetry_home(minor=minor, protected=False) for minor in pythons()]
+    homes = [poetry_home(minor=minor, protected=False) for minor in minors]
     return make_tagged_project(tmp_path / "project", index, homes, environ=environ)
 
 

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 TRIED = NEWEST if NEWEST in ALL.split(", ") else ALL.split(", ")[-1]
 """The Poetry that has names changed, or the known one that comes next to it."""
 
+BETWEEN = POETRY_VERSIONS[1:-1] or POETRY_VERSIONS
+VERSIONS = [
+    pytest.param(version, marks=pytest.mark.matrix if version in BETWEEN else ())
+    for version in POETRY_VERSIONS
+]
+
 NOT_TO_BE_RENAMED = {
     "tomllib": "a module keeps its name",
     "EnvManager.get": "every dictionary has one: Poetry itself would fail",
@@ -118,7 +124,7 @@ def told(version: str, script: str) -> Any:
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("version", POETRY_VERSIONS)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_everything_declared_is_there(version: str) -> None:
     missing = told(version, ALL_MISSING)
 
@@ -126,7 +132,7 @@ def test_everything_declared_is_there(version: str) -> None:
     assert not any(missing.values()), missing
 
 
-@pytest.mark.parametrize("version", POETRY_VERSIONS)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_every_internal_is_missed(version: str) -> None:
     """Of every group: activation, plugins, installers, builds, the check and others."""
     assert told(version, HIDE_EACH) == []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
+import tempfile
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -20,7 +24,7 @@ from tests.laboratory.environments import venv_of
 from tests.laboratory.mounts import PLACE
 from tests.laboratory.mounts import Mount
 from tests.laboratory.mounts import fat
-from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import OLDEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.pythons import pythons
@@ -36,8 +40,8 @@ if TYPE_CHECKING:
     from tests.laboratory.projects import Project
     from tests.laboratory.running import Result
 
-OLD = "2.1.4"
-"""The last Poetry that holds virtualenv below 20.33, which trusts in links."""
+TRUSTING = "virtualenv==20.32.0"
+"""The last one that trusts in links, as Poetry up to 2.1 had it."""
 
 BACKEND = """\
 import json, os, sys, tempfile, zipfile
@@ -76,6 +80,16 @@ def sdist(name: str) -> Distribution:
         "backend.py": MEET + BACKEND.replace("NAME", name),
     }
     return Distribution(name, "1.0", files=files)
+
+
+@cache
+def trusting_home(*, protected: bool = True) -> PoetryHome:
+    """The oldest Poetry with a virtualenv of its time."""
+    directory = Path(tempfile.mkdtemp(prefix="trusting-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    home = poetry_home(OLDEST, protected=protected).clone(directory / "home")
+    home.pip_install("--no-deps", TRUSTING)
+    return home
 
 
 class Site:
@@ -216,24 +230,27 @@ def check_install(scenario: str, home: PoetryHome, site: Site, venv: Path) -> No
         assert not place.exists()
 
 
+HOMES = {"trusting": trusting_home, "newest": poetry_home}
+
+
 @pytest.mark.parametrize(
-    ("scenario", "version"),
+    ("scenario", "which"),
     soak_but(
         [
-            ("no links", OLD),
+            ("no links", "trusting"),
             *(
-                (scenario, NEWEST)
+                (scenario, "newest")
                 for scenario in ("noexec", "small", "full", "no links, noexec")
             ),
         ],
-        [*((scenario, NEWEST) for scenario in SCENARIOS), ("no links", OLD)],
+        [*((scenario, "newest") for scenario in SCENARIOS), ("no links", "trusting")],
     ),
 )
 def test_install_builds(
-    scenario: str, version: str, new_site: Callable[..., Site], big_venv: Path
+    scenario: str, which: str, new_site: Callable[..., Site], big_venv: Path
 ) -> None:
     site = new_site(tail=BUILD_SCRIPT).lock()
-    check_install(scenario, poetry_home(version), site, big_venv)
+    check_install(scenario, HOMES[which](), site, big_venv)
 
 
 @pytest.mark.matrix
@@ -249,8 +266,7 @@ def test_install_builds_with_every_poetry(
 def test_where_links_are_refused_unprotected_poetry_fails(
     new_site: Callable[..., Site], big_venv: Path
 ) -> None:
-    home = poetry_home(OLD, protected=False)
-    assert [*home.site_packages.glob("virtualenv-20.32.*")]
+    home = trusting_home(protected=False)
     result = new_site().lock().poetry(home, NO_LINKS, "install", venv=big_venv)
     result.failed("Permission denied", f"-> '{PLACE}/")
 
@@ -268,9 +284,11 @@ def test_where_copies_do_not_work_copying_always_fails(
     site.poetry(plain_home, mount, "install", venv=big_venv).succeeded()
 
 
-@pytest.mark.parametrize("version", soak_but([(OLD,)], [(OLD,), (NEWEST,)]))
+@pytest.mark.parametrize(
+    "which", soak_but([("trusting",)], [("trusting",), ("newest",)])
+)
 def test_a_file_system_that_knows_no_links(
-    version: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
+    which: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
 ) -> None:
     site = new_site(tail=BUILD_SCRIPT).lock()
     with fat(tmp_path / "image") as mount:
@@ -279,7 +297,7 @@ def test_a_file_system_that_knows_no_links(
                 "needs root and vfat (install dosfstools) or exFAT (install exfatprogs"
                 " and exfat-fuse)"
             )
-        home = poetry_home(version)
+        home = HOMES[which]()
         result = site.poetry(home, mount, "install", "-v", venv=big_venv)
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
@@ -300,19 +318,19 @@ os.symlink = symlink
 """
 
 
-@pytest.mark.parametrize("version", soak_but([(NEWEST,)], [(OLD,), (NEWEST,)]))
+@pytest.mark.parametrize("which", soak_but([("newest",)], [("trusting",), ("newest",)]))
 def test_only_links_to_another_device_are_refused(
-    version: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
+    which: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
 ) -> None:
     """Newer virtualenvs too are fooled, who try a link inside the directory."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(CROSS_DEVICE)
     site = new_site(tail=BUILD_SCRIPT).lock()
     environ = {"PYTHONPATH": str(tmp_path / "site")}
-    plain = poetry_home(version, protected=False)
+    plain = HOMES[which](protected=False)
     result = site.poetry(plain, Mount(), "install", venv=big_venv, environ=environ)
     result.failed("Permission denied")
-    home = poetry_home(version)
+    home = HOMES[which]()
     result = site.poetry(home, Mount(), "install", "-v", venv=big_venv, environ=environ)
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
@@ -358,21 +376,21 @@ def test_ten_builds_at_once_with_room_for_three_copies(
 def test_lock_and_build_and_add(
     new_site: Callable[..., Site], own_folder: Path, big_venv: Path
 ) -> None:
-    home = poetry_home(OLD)
+    home = trusting_home()
     site = new_site((), tail=BUILD_SCRIPT)
     sdist("made").sdist(own_folder)
     for line in ("add -v made", "lock -v --regenerate", "build -v"):
         result = site.poetry(home, NO_LINKS, *line.split(), venv=big_venv).succeeded()
         assert f"isolated builds: {COPIED}" in result.out
         assert site.left == []
-    plain = poetry_home(OLD, protected=False)
+    plain = trusting_home(protected=False)
     site.poetry(plain, NO_LINKS, "build", venv=big_venv).failed("Permission denied")
 
 
 def test_publish_builds(new_site: Callable[..., Site], big_venv: Path) -> None:
     site = new_site((), tail=BUILD_SCRIPT).lock()
     arguments = ("publish", "-v", "--build", "--dry-run", "-u", "me", "-p", "secret")
-    result = site.poetry(poetry_home(OLD), NO_LINKS, *arguments, venv=big_venv)
+    result = site.poetry(trusting_home(), NO_LINKS, *arguments, venv=big_venv)
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
 
@@ -507,10 +525,8 @@ def test_no_directory_is_fit(
     cache = f"{PLACE}/cache"
     arguments = ("install", "--no-root")
     environ = {"POETRY_CACHE_DIR": cache}
-    for version in (OLD, NEWEST):
-        result = site.poetry(
-            poetry_home(version), NEITHER, *arguments, venv=big_venv, environ=environ
-        )
+    for home in (trusting_home(), poetry_home()):
+        result = site.poetry(home, NEITHER, *arguments, venv=big_venv, environ=environ)
         result.failed(
             "Isolated builds cannot run here",
             f"{PLACE} (links: Permission denied, copies: Permission denied)",

@@ -14,7 +14,7 @@ import pytest
 
 from tests.laboratory.killing import KILLS
 from tests.laboratory.poetries import NEWEST
-from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import OLDEST
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.wheels import Distribution
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.projects import Project
 
-OLDEST = POETRY_VERSIONS[0]
 LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 BUD = Distribution("bud", "1.0", {"bud/__init__.py": ""})
 OF_BOTH = {

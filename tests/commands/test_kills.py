@@ -25,7 +25,7 @@ from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
 from tests.laboratory.mounts import Layers
 from tests.laboratory.poetries import NEWEST
-from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import OLDEST
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.running import Result
 
-OLDEST = POETRY_VERSIONS[0]
 WORKERS = 3
 STEP = int(os.environ.get("KILL_STEP", "1"))
 """Only every so many changes, for a soak that is in a hurry."""

@@ -14,9 +14,11 @@ from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
 from tests.laboratory.plugins import slow_import_plugin
+from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import tree_hash
 from tests.laboratory.pythons import pythons
+from tests.laboratory.pythons import two_of
 from tests.laboratory.tagged import SHOW_VERSION
 
 
@@ -64,11 +66,16 @@ def slow_import(new_project: Callable[..., Project], own_folder: Path) -> Projec
     return project
 
 
+@pytest.mark.parametrize(
+    "minors",
+    [two_of(DEFAULT_PYTHON), pytest.param([*pythons()], marks=pytest.mark.matrix)],
+    ids=["two", "all"],
+)
 def test_every_python_has_its_own_set(
-    tagged_project: Project, new_venv: Callable[..., Path]
+    minors: list[str], tagged_project: Project, new_venv: Callable[..., Path]
 ) -> None:
-    """F1, F2: install and run, twice, with every Python here at once."""
-    homes = {minor: poetry_home(minor=minor) for minor in pythons()}
+    """F1, F2: install and run, twice, with every Python at once."""
+    homes = {minor: poetry_home(minor=minor) for minor in minors}
     venvs = {minor: new_venv(minor, minor) for minor in homes}
 
     def work(minor: str) -> list[str]:
@@ -99,7 +106,7 @@ def test_sets_of_two_pythons_are_made_at_the_same_time(
     new_venv: Callable[..., Path],
 ) -> None:
     """Both stop in the middle of it; a third, which needs one of them, waits for it."""
-    first, other = [*pythons()][:2]
+    first, other = two_of(DEFAULT_PYTHON)
     marker_plugin("paired", "1.0").wheel(own_folder)
     project = new_project(requires_plugins='paired = "*"')
     project.lock()

@@ -20,6 +20,7 @@ from tests.laboratory.cases import soak_but
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
+from tests.laboratory.poetries import OLDEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
@@ -342,6 +343,8 @@ def test_a_kill_between_the_change_and_the_proof(
     lying.poetry(home, "lock", venv=home.path).succeeded()
 
 
+@pytest.mark.matrix
+@pytest.mark.skipif(FAULTY not in POETRY_VERSIONS, reason="this is about one Poetry")
 def test_unprotected(clone: Callable[..., PoetryHome], lying: Project) -> None:
     """F6: exit status 0, and every later command of Poetry 2.2 to 2.4 dies.
 
@@ -618,7 +621,7 @@ def test_poetry_upgrades_itself_with_all_it_needs(
 ) -> None:
     """After that a root package with a build script is still built."""
     poetry_home(NEWEST, protected=False)  # its wheels are in the index
-    home = clone(FAULTY)
+    home = clone(OLDEST)
     wanted = (f"poetry=={NEWEST}", "harmless")
     project = locked_project(wanted, wanted)
     with project.pyproject.open("a") as file:

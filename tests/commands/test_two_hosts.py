@@ -22,9 +22,10 @@ from tests.laboratory.changes import with_constants
 from tests.laboratory.environments import installed_version
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.plugins import rewriting_plugin
+from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import poetry_home
-from tests.laboratory.pythons import pythons
+from tests.laboratory.pythons import two_of
 from tests.laboratory.sshfs import require_sshfs
 from tests.laboratory.sshfs import two_hosts
 
@@ -87,7 +88,9 @@ def test_every_python_on_both_hosts(
     """F1's workload across hosts."""
     marker_plugin("shared", "1.0").wheel(own_folder)
     projects = hosts(requires_plugins='shared = "*"')
-    jobs = [(project, minor) for project in projects for minor in list(pythons())[:2]]
+    jobs = [
+        (project, minor) for project in projects for minor in two_of(DEFAULT_PYTHON)
+    ]
     venvs = [new_venv(f"{number}", job[1]) for number, job in enumerate(jobs)]
 
     def work(number: int) -> str:

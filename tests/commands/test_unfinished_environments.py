@@ -17,7 +17,7 @@ from tests.laboratory.killing import KILLS
 from tests.laboratory.killing import Kill
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import NEWEST
-from tests.laboratory.poetries import POETRY_VERSIONS
+from tests.laboratory.poetries import OLDEST
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import Preloaded
 from tests.laboratory.preloaded import shared
@@ -228,7 +228,6 @@ def creation(project: Project, request: pytest.FixtureRequest) -> Creation:
 
 
 SEEDED = {"POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "false"}
-OLDEST = POETRY_VERSIONS[0]
 
 
 @pytest.mark.parametrize("creation", [(NEWEST, {})], indirect=True, ids=[NEWEST])

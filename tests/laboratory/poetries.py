@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 POETRY_VERSIONS = tuple(
     os.environ.get("POETRY_VERSIONS", "2.0.1 2.1.4 2.2.1 2.3.4 2.4.3 2.5.1").split()
 )
-NEWEST = POETRY_VERSIONS[-1]
+OLDEST, NEWEST = POETRY_VERSIONS[0], POETRY_VERSIONS[-1]
 DEFAULT_PYTHON = os.environ.get("TESTS_PYTHON") or next(
     (minor for minor in ("3.11", "3.12", "3.13", "3.14", "3.10") if minor in pythons()),
     "",
@@ -202,7 +202,8 @@ def _made(version: str, minor: str, kind: str) -> PoetryHome:
             _uv("venv", "--python", pythons()[minor], home.path)
             poetry = MAIN if version == "main" else f"poetry=={version}"
             home.pip_install(poetry, "filelock>=3.12.2")
-            download(home.python, *filter(_is_missing, _frozen(home)))
+            wanted = [line for line in _frozen(home) if _is_missing(line, minor)]
+            download(home.python, *wanted)
         else:
             plain = _made(version, minor, "plain")
             plain._build(home.path, None, plain.site_packages, shutil.copy2)
@@ -239,11 +240,15 @@ def _frozen(home: PoetryHome) -> list[str]:
     return [line.partition(" @ ")[0] for line in listed.splitlines()]
 
 
-def _is_missing(requirement: str) -> bool:
-    """Whether there is no wheel of a release that every Python can install."""
+def _is_missing(requirement: str, minor: str) -> bool:
+    """Whether there is no wheel of a release that this Python can install."""
     name, _, version = requirement.partition("==")
     stem = f"{name.replace('-', '_').replace('.', '_')}-{version}"
-    return not version or not list(WHEELS.glob(f"{stem}-py3-none-any.whl"))
+    number = int(minor.partition(".")[2])
+    tags = ["py3-none-any", f"cp3{number}-*"]
+    tags += [f"cp3{older}-abi3-*" for older in range(number + 1)]
+    wheels = [wheel for tag in tags for wheel in WHEELS.glob(f"{stem}-{tag}.whl")]
+    return not version or not wheels
 
 
 def download(python: Path, *requirements: str, dependencies: bool = False) -> None:

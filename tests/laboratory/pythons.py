@@ -34,6 +34,31 @@ def pythons() -> dict[str, Path]:
     return found
 
 
+def bare_python(python: Path, prefix: Path) -> Path:
+    """The same interpreter with nothing installed in it.
+
+    What a Python of every day has in its site-packages it reads at each start.
+    """
+    real = python.resolve()
+    library = real.parents[1] / "lib" / real.name
+    bare = prefix / "lib" / real.name
+    (bare / "site-packages").mkdir(parents=True)
+    for entry in library.iterdir():
+        if entry.name != "site-packages":
+            (bare / entry.name).symlink_to(entry)
+    (prefix / "bin").mkdir()
+    executable = prefix / "bin" / real.name
+    shutil.copy(real, executable)
+    for name in ("python", "python3"):
+        (prefix / "bin" / name).symlink_to(executable.name)
+    return executable if _works(executable, real.name.removeprefix("python")) else real
+
+
+def two_of(default: str) -> list[str]:
+    """This one and another, if there is one: they prove what holds for more."""
+    return [default, *(minor for minor in pythons() if minor != default)][:2]
+
+
 def _works(python: Path, minor: str) -> bool:
     code = "import sys, venv, ssl; print('%d.%d' % sys.version_info[:2])"
     result = subprocess.run([python, "-c", code], capture_output=True, text=True)
