@@ -6,6 +6,7 @@ the socket from which it is told what to run.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -15,10 +16,16 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 LONGEST = 1 << 20
@@ -40,8 +47,11 @@ def load() -> None:
             if "._vendor" not in module.name and "__main__" not in module.name:
                 with suppress(ImportError):
                     import_module(module.name)
-    # The parser's tables are made when it is used first.
+    # The tables of parsers, and validators, are made when they are used first.
     import_module("poetry.core.version.markers").parse_marker('python_version > "3"')
+    import_module("poetry.core.version.requirements").Requirement("name>=1")
+    content = {"project": {"name": "name", "version": "1"}, "tool": {"poetry": {}}}
+    import_module("poetry.factory").Factory.validate(content)
     gc.collect()
     gc.freeze()
 
@@ -113,6 +123,21 @@ def become(
         exec(code, {"__name__": "sitecustomize"})
 
 
+def execute(main: Callable[[], int]) -> None:
+    """Run it as a script does, but that nothing imported is taken apart in the end."""
+    try:
+        code = main()
+    except SystemExit as exit_:
+        code = exit_.code or 0  # type: ignore[assignment]
+    if not isinstance(code, int):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tests end their servers
     sys.path[0] = SCRIPTS
@@ -120,4 +145,4 @@ if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
     from poetry.console.application import main
 
-    sys.exit(main())
+    execute(main)
