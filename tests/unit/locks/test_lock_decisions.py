@@ -400,30 +400,31 @@ class Held(NamedTuple):
     shared: int = 0
 
 
-def held_by(steps: tuple[Step, ...]) -> list[Held]:
-    """What a command holds before each of its steps, at its end, and when killed.
+class Move(NamedTuple):
+    """To take one lock, and to release what is released next: that waits for nobody."""
 
-    The kernel releases the locks of one that is killed: the last is for that.
-    """
-    found = [Held()]
+    refused: Held
+    """What no other command may hold, and what none may hold alone, for it to happen."""
+    during: Held
+    """What the command holds before it releases anything."""
+    after: Held
+
+
+def moves_of(steps: tuple[Step, ...]) -> list[Move]:
+    found: list[Move] = []
+    held = Held()
     for lock, mode in steps:
         bit = 1 << RESOURCES.index(lock)
-        exclusive, shared = (others & ~bit for others in found[-1])
-        found.append(
-            Held(exclusive | bit * (mode is EXCLUSIVE), shared | bit * (mode is SHARED))
+        exclusive, shared = (others & ~bit for others in held)
+        held = Held(
+            exclusive | bit * (mode is EXCLUSIVE), shared | bit * (mode is SHARED)
         )
-    return [*found, Held()]
-
-
-def refused_by(steps: tuple[Step, ...]) -> list[Held]:
-    """What no other command may hold, or may not hold alone, for each step to happen."""
-    return [
-        Held(
-            0 if mode is None else 1 << RESOURCES.index(lock),
-            0 if mode is not EXCLUSIVE else 1 << RESOURCES.index(lock),
-        )
-        for lock, mode in steps
-    ]
+        if mode is None:
+            assert found, "nothing is held yet"
+            found[-1] = found[-1]._replace(after=held)
+        else:
+            found.append(Move(Held(bit, bit * (mode is EXCLUSIVE)), held, held))
+    return found
 
 
 def without_private(programs: Programs) -> Programs:
@@ -443,14 +444,16 @@ def explore(programs: Programs, *, kill: bool) -> set[str]:
 
     :param kill: whether the first of them may be killed at any moment.
     """
-    return set(_explore(without_private(programs), kill))
+    common = without_private(programs)
+    return set(_explore(common if kill else tuple(sorted(common, key=repr)), kill))
 
 
 @cache
 def _explore(programs: Programs, kill: bool) -> frozenset[str]:
-    held = [held_by(steps) for steps in programs]
-    refused = [refused_by(steps) for steps in programs]
-    ends = [len(steps) for steps in programs]
+    moves = [moves_of(steps) for steps in programs]
+    held = [[Held(), *(move.after for move in each), Held()] for each in moves]
+    """The last is what is held by one that was killed: the kernel releases its locks."""
+    ends = [len(each) for each in moves]
     start = (0,) * len(programs)
     """How far each command has come: one beyond its end if it was killed."""
     seen, waiting = {start}, [start]
@@ -458,9 +461,14 @@ def _explore(programs: Programs, kill: bool) -> frozenset[str]:
     while waiting:
         state = waiting.pop()
         holds = [each[at] for each, at in zip(held, state, strict=True)]
-        if not writers_are_alone(holds):
-            problems.add("a writer is not alone")
-        following = successors(state, programs, holds, refused)
+        following = []
+        for index, at in enumerate(state):
+            if at < ends[index]:
+                others = holds[:index] + holds[index + 1 :]
+                if is_free(moves[index][at].refused, others):
+                    following.append((*state[:index], at + 1, *state[index + 1 :]))
+                    if not is_alone(moves[index][at].during, others):
+                        problems.add("a writer is not alone")
         if not following and any(map(int.__lt__, state, ends)):
             problems.add("everybody waits")
         if kill and state[0] <= ends[0]:
@@ -471,41 +479,19 @@ def _explore(programs: Programs, kill: bool) -> frozenset[str]:
     return frozenset(problems)
 
 
-def writers_are_alone(holds: list[Held]) -> bool:
-    written = held = 0
-    for exclusive, shared in holds:
-        if exclusive & held or shared & written:
+def is_alone(mine: Held, others: list[Held]) -> bool:
+    """Whether nobody has what one of them writes."""
+    for exclusive, shared in others:
+        if mine.exclusive & (exclusive | shared) or mine.shared & exclusive:
             return False
-        written |= exclusive
-        held |= exclusive | shared
     return True
 
 
 def is_free(refused: Held, others: list[Held]) -> bool:
-    exclusive = shared = 0
-    for other in others:
-        exclusive |= other.exclusive
-        shared |= other.shared
-    return not (refused.exclusive & exclusive or refused.shared & shared)
-
-
-def successors(
-    state: tuple[int, ...],
-    programs: Programs,
-    holds: list[Held],
-    refused: list[list[Held]],
-) -> list[tuple[int, ...]]:
-    """What comes next: a release first, since it is in nobody's way."""
-    found = []
-    for index, steps in enumerate(programs):
-        at = state[index]
-        if at >= len(steps):
-            continue
-        if is_free(refused[index][at], holds[:index] + holds[index + 1 :]):
-            found.append((*state[:index], at + 1, *state[index + 1 :]))
-            if steps[at][1] is None:
-                return found[-1:]
-    return found
+    for exclusive, shared in others:
+        if refused.exclusive & exclusive or refused.shared & shared:
+            return False
+    return True
 
 
 @pytest.mark.parametrize("commands", [2, 3])
