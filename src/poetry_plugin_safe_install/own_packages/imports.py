@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import sys
 
 from importlib import metadata
@@ -18,7 +19,8 @@ from pathlib import Path
 def statements(source: str, modules: set[str]) -> set[tuple[str, str]]:
     """The modules that are imported, each with a name in it, or with none.
 
-    What stands in a ``try``, or is for type checkers alone, may be missing.
+    What stands in a ``try``, or is for type checkers or other systems alone, may be
+    missing.
     """
     found = set()
     waiting: list[ast.AST] = [ast.parse(source)]
@@ -26,8 +28,10 @@ def statements(source: str, modules: set[str]) -> set[tuple[str, str]]:
         node = waiting.pop()
         if isinstance(node, ast.Try):
             waiting += [*node.orelse, *node.finalbody]
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting += node.orelse
+        elif isinstance(node, ast.If):
+            holds = holds_here(node.test)
+            waiting += node.body if holds is not False else ()
+            waiting += node.orelse if holds is not True else ()
         elif isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -35,6 +39,22 @@ def statements(source: str, modules: set[str]) -> set[tuple[str, str]]:
         else:
             waiting += ast.iter_child_nodes(node)
     return {one for one in found if one[0].partition(".")[0] in modules}
+
+
+def holds_here(test: ast.expr) -> bool | None:
+    """Whether a condition holds on this system and Python; ``None`` if it is another."""
+    parts = list(ast.walk(test))
+    if "TYPE_CHECKING" in ast.dump(test):
+        return False
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    called = any(isinstance(part, ast.Call) for part in parts)
+    if called or not names or not names <= {"os", "sys"}:
+        return None
+    try:
+        code = compile(ast.Expression(test), "<condition>", "eval")
+        return bool(eval(code, {"os": os, "sys": sys}))
+    except Exception:
+        return None
 
 
 def problem(module: str, name: str) -> str:

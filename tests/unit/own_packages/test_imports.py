@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from packaging.types import Hint
 else:
     import packaging.real
+if sys.platform == "none":
+    from packaging import other_systems
+elif sys.version_info >= (3, 10) and os.name:
+    from packaging import this_system
+else:
+    from packaging import older_pythons
+if unknown or sys.nothing:
+    from packaging import sometimes
+if sys.nothing:
+    from packaging import sometimes_too
 try:
     from packaging.maybe import Fast
 except ImportError:
@@ -42,6 +52,9 @@ def test_statements() -> None:
         ("packaging.version", "Version"),
         ("packaging.version", "parse"),
         ("packaging.real", ""),
+        ("packaging", "this_system"),
+        ("packaging", "sometimes"),
+        ("packaging", "sometimes_too"),
         ("packaging", "licenses"),
     }
 
