@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 import sys
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install.compat.command_line import parse_toml
+from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.locks.session import first_project_lock
 from poetry_plugin_safe_install.locks.session import project_lock
 from poetry_plugin_safe_install.store import find_store
@@ -20,6 +20,7 @@ from poetry_plugin_safe_install.store import make_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cleo.io.io import IO
 
@@ -208,7 +209,7 @@ def _path_dependencies(pyproject: Path) -> Iterator[Path]:
         *_urls(project),
         *_urls(content.get("dependency-groups")),
     ):
-        directory = Path(os.path.realpath(pyproject.parent / named))
+        directory = real_path(pyproject.parent / named)
         if directory.is_dir():
             yield directory
 

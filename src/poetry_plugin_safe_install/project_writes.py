@@ -7,13 +7,12 @@ commands that read before they had the lock (poetry-plugin-up).
 
 from __future__ import annotations
 
-import os
-
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.errors import ProjectChangedError
 from poetry_plugin_safe_install.project_files import identity
 from poetry_plugin_safe_install.writes import replacing
@@ -159,7 +158,7 @@ class ProjectWrites:
             raise _changed(LOCK)
 
     def _is(self, path: Path, name: str) -> bool:
-        return path.name == name and os.path.realpath(path.parent) == str(self._project)
+        return path.name == name and real_path(path.parent) == self._project
 
 
 def _changed(name: str) -> ProjectChangedError:

@@ -15,10 +15,10 @@ import os
 from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.rewrites import REWRITES
 from poetry_plugin_safe_install.events import tell
 from poetry_plugin_safe_install.writes import digest
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Mapping
     from contextlib import ExitStack
+    from pathlib import Path
 
     from cleo.io.io import IO
 
@@ -113,7 +114,7 @@ class Rewrites:
         ``None`` if nothing is kept of it. What is hidden there is no source file; the
         journals themselves, and whatever else this plugin writes, are among it.
         """
-        real = Path(os.path.realpath(path))
+        real = real_path(path)
         project = next((one for one in real.parents if one in self._journals), None)
         if project is None:
             return None

@@ -11,12 +11,12 @@ import os
 
 from contextlib import ExitStack
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.builds.artifacts import Artifacts
 from poetry_plugin_safe_install.builds.clones import MarkedClones
 from poetry_plugin_safe_install.builds.clones import remove_unfinished
+from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from cleo.io.io import IO
 
@@ -112,7 +113,7 @@ class SharedBuilds(Artifacts):
         self, directory: Path, tell: Callable[[str], bool] | None = None
     ) -> Iterator[dict[str, str]]:
         """Keep a source tree to oneself while a build backend runs in it."""
-        tree = Path(os.path.realpath(directory))
+        tree = real_path(directory)
         environ: dict[str, str] = {}
         with ExitStack() as stack:
             # A build cannot disturb another in a tree that cannot be written to.

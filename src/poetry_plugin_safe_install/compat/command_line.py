@@ -215,7 +215,7 @@ class StartingCommand:
             found = Factory.locate(directory)
         except RuntimeError:
             return None
-        return Path(os.path.realpath(found.parent), found.name)
+        return real_path(found.parent) / found.name
 
     @property
     @COMMAND_LINE.uses("poetry.plugins.plugin_manager", "ProjectPluginCache.PATH")
@@ -288,6 +288,36 @@ def activates_this_plugin(manager: PluginManager) -> bool:
     """Whether this plugin is among those of the manager; true if that is not known."""
     plugins = getattr(manager, "_plugins", None)
     return plugins is None or any(map(is_own_plugin, plugins))
+
+
+def real_path(path: Path | str) -> Path:
+    """The one name of what is there: links are followed, and it is spelled as listed.
+
+    Where case does not count, a kernel may take two spellings for two files, and grant
+    both the same lock: FUSE knows most files by their names (exfat-fuse).
+    """
+    real = os.path.realpath(path)
+    directory, name = os.path.split(real)
+    other = os.path.join(directory, name.swapcase())
+    if other == real or not os.path.lexists(other):
+        return Path(real)
+    try:
+        is_known = os.path.samefile(real, other)
+    except OSError:
+        is_known = True
+    return Path(real if is_known else _as_listed(Path(real)))
+
+
+def _as_listed(path: Path) -> Path:
+    listed = Path(path.anchor)
+    for name in path.parts[1:]:
+        try:
+            names = os.listdir(listed)
+        except OSError:
+            names = [name]
+        alike = [one for one in names if one.casefold() == name.casefold()]
+        listed /= alike[0] if name not in names and len(alike) == 1 else name
+    return listed
 
 
 @COMMAND_LINE.uses("poetry.console.application", "Application._io")
