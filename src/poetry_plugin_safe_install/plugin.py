@@ -47,7 +47,9 @@ def _protect(command: StartingCommand) -> Protection | None:
             return None
     protection = _protect_project(command, row)
     if row.need is Need.INSTALL and protection:
-        command.before_work(lambda: _protect_shared(command, row, protection))
+        command.before_work(
+            lambda: _protect_shared(command, row, protection), fetches=True
+        )
         return protection
     return _protect_shared(command, row, protection)
 

@@ -325,6 +325,7 @@ class ProtectedCommand(Protection):
         if self._may_find_nothing_to_do(event):
             self._command.before_work(partial(self._prepare_work, event))
         else:
+            self._command.prepare_for_work()
             self._prepare_work(event)
 
     def _may_find_nothing_to_do(self, event: ConsoleCommandEvent) -> bool:
@@ -333,7 +334,6 @@ class ProtectedCommand(Protection):
         return is_install and is_apart(environment_of(event))
 
     def _prepare_work(self, event: ConsoleCommandEvent) -> None:
-        self._command.prepare_for_work()
         if self._row.writes:
             self.files.command_runs(rewritten=self._facts.rewritten)
         if self._row.builds:

@@ -49,7 +49,7 @@ class StartingCommand:
         self._at_end = ExitStack()
         self._is_known_poetry = True
         self._found: dict[Any, Any] = {}
-        self._before_work: list[Callable[[], object]] = []
+        self._before_work: list[tuple[bool, Callable[[], object]]] = []
 
     def once(self, find: Callable[[StartingCommand], Found]) -> Found:
         """What this function finds of the command; it is called once."""
@@ -69,14 +69,19 @@ class StartingCommand:
         except UnknownPoetryError as error:
             self.explain(error)
 
-    def before_work(self, prepare: Callable[[], object]) -> None:
+    def before_work(
+        self, prepare: Callable[[], object], *, fetches: bool = False
+    ) -> None:
         """Have this called before the command fetches, builds or changes anything.
 
         An install that finds nothing to do is spared it: see ``compat.work``.
+
+        :param fetches: whether it is for what asks an index alone, or installs more than
+            the project itself.
         """
         from poetry_plugin_safe_install.compat.work import WORK
 
-        self._before_work.append(prepare)
+        self._before_work.append((fetches, prepare))
         try:
             if WORK.apply(self, self.io):
                 self.at_end(WORK.undo)
@@ -87,10 +92,17 @@ class StartingCommand:
     def is_prepared(self) -> bool:
         return not self._before_work
 
-    def prepare_for_work(self) -> None:
-        """Something may be changed from now on, whatever Poetry has to do."""
-        while self._before_work:
-            self._before_work.pop(0)()
+    def prepare_for_work(self, *, fetches: bool = True) -> bool:
+        """Something may be changed from now on, whatever Poetry has to do.
+
+        :param fetches: whether that may be more than the project itself.
+        :return: whether there was anything to prepare.
+        """
+        due = [one for one in self._before_work if fetches or not one[0]]
+        for one in due:
+            self._before_work.remove(one)
+            one[1]()
+        return bool(due)
 
     def explain(self, error: Exception) -> None:
         """Say why the command is not protected; once, if that is a Poetry not known."""

@@ -57,7 +57,7 @@ def _build(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    if command.is_prepared:
-        return original(builder, *args, **kwargs)
-    command.prepare_for_work()
-    return builder.build(*args, **kwargs)  # as above
+    """Of the project itself; what that is built with is installed by an ``Executor``."""
+    if command.prepare_for_work(fetches=False):
+        return builder.build(*args, **kwargs)  # as above
+    return original(builder, *args, **kwargs)
