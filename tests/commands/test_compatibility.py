@@ -103,7 +103,7 @@ def sets(home, name):
 unnoticed = []
 for subject, group in groups.items():
     for internal in group.declared:
-        if internal.is_here:
+        if internal.is_here and not internal.name.endswith(".__init__"):  # all have it
             undo = hide(internal)
             if str(internal) not in group.missing():
                 unnoticed.append(f"{subject}: {internal}")

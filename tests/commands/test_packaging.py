@@ -156,6 +156,7 @@ def test_added_and_removed_as_readme_says(
 
     for command in commands("Uninstall"):
         run(command)
+    shutil.rmtree(config / ".poetry" / "safe-install")  # the same, said in words
     run("poetry install && poetry run python -c 'import demo'")
 
     found = set(tmp_path.rglob("*safe?install*")) - {*own_folder.iterdir()}
