@@ -274,3 +274,15 @@ def kill_creation(creation: Creation, which: Callable[[int], Iterable[Kill]]) ->
             creation.run(kill.again, half=kill.half)
         assert creation.run(0)[0] == 0, kill
         assert creation.files == whole, kill
+
+
+def test_a_link_to_a_broken_environment_is_removed_alone(
+    project: Project, home: PoetryHome
+) -> None:
+    """Also a relative one, which leads nowhere from where else it might be put."""
+    (project.path / "elsewhere").mkdir()
+    (project.path / ".venv").symlink_to("elsewhere", target_is_directory=True)
+    project.poetry(home, "install").succeeded()
+    assert not (project.path / ".venv").is_symlink()
+    assert (project.path / "elsewhere").is_dir()
+    assert not (project.store / "removed").exists()

@@ -29,7 +29,10 @@ def set_aside(environment: Path) -> Path:
     """Rename an environment that is about to be removed.
 
     :return: where it is now: where it was if it cannot be renamed, a volume for example.
+        A link stays too: Poetry removes it alone, and atomically.
     """
+    if environment.is_symlink():
+        return environment
     place = place_aside(environment)
     target = place / f"{environment.name}-{os.getpid()}"
     sweep(environment)
@@ -47,7 +50,10 @@ def sweep(environment: Path) -> None:
     with suppress(OSError):
         for left in [*place.iterdir()]:
             if is_abandoned(left):
-                shutil.rmtree(left, ignore_errors=True)
+                if left.is_symlink():
+                    left.unlink()
+                else:
+                    shutil.rmtree(left, ignore_errors=True)
         place.rmdir()
 
 
@@ -60,5 +66,5 @@ def is_abandoned(left: Path) -> bool:
     if not pid.isdigit():
         return False
     if is_alive(int(pid)):
-        return time.time() - left.stat().st_ctime > ABANDONED_AFTER
+        return time.time() - left.lstat().st_ctime > ABANDONED_AFTER
     return True
