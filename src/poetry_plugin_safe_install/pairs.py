@@ -58,7 +58,7 @@ class Pair:
 
         The project's lock is held exclusively.
         """
-        if self._is_written:
+        if self._is_written and not self._goes_on:
             self.end()
             return
         if not self._journal.exists():

@@ -291,6 +291,8 @@ class ProtectedCommand(Protection):
             self._row, held = self._calls.pop()
             self._work.called_has_ended(self._row)
             self._walk(needs.RETURNS, needs.return_plan(self._row, self._facts, held))
+        elif self._rewrites:
+            self._rewrites.command_terminates()
 
     def _lock_environment(self, environment: Any) -> None:
         lock = self._environment.lock_of(environment)

@@ -45,7 +45,7 @@ def watch_rewrites(
     """
     :param ending: what is done when the command has ended.
     """
-    rewrites = Rewrites(journals)
+    rewrites = Rewrites(journals, command.io)
     command.patch(REWRITES, rewrites)
     ending.callback(rewrites.end)
     return rewrites
@@ -54,12 +54,14 @@ def watch_rewrites(
 class Rewrites:
     """Those of one command, which holds all these projects exclusively."""
 
-    def __init__(self, journals: Mapping[Path, Path]) -> None:
+    def __init__(self, journals: Mapping[Path, Path], io: IO) -> None:
         """
         :param journals: where what a file was before is kept, by the directory of the
             project.
         """
         self._journals = journals
+        self._io = io
+        self._is_over = False
         self._kept: dict[Path, dict[str, dict[str, Any]]] = {}
         self._is_before = True
 
@@ -67,12 +69,19 @@ class Rewrites:
         """What is written from now on is the command's own doing, or put back."""
         self._is_before = False
 
-    def end(self) -> None:
+    def command_terminates(self) -> None:
         """Every file is as the plugins want to have it."""
-        for project in self._kept:
+        self._is_over = True
+
+    def end(self) -> None:
+        """The command has ended; after Ctrl-C no plugin was told so (see ``_run``)."""
+        kept, self._kept = self._kept, {}
+        for project in kept:
             with suppress(OSError):
-                self._journals[project].unlink()
-        self._kept = {}
+                if self._is_over:
+                    self._journals[project].unlink()
+                else:
+                    put_back(project, self._journals[project], self._io)
 
     def written_by_command(self, path: Path, new: Path) -> bool:
         """The command itself is about to write a file that a plugin has rewritten.

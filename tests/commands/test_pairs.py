@@ -30,6 +30,7 @@ ENVIRON = {"POETRY_DYNAMIC_VERSIONING_BYPASS": "9.9.9"}
 BETWEEN = "poetry.installation.installer:Installer.run:after"
 """poetry.lock is replaced, pyproject.toml is about to be."""
 
+REWRITTEN = "poetry_dynamic_versioning.plugin:_patch_dependency_versions:before"
 REVERTED = "poetry_dynamic_versioning.plugin:_revert_version:after"
 ADD, REMOVE = ("add", "--lock", "late-leaf"), ("remove", "--lock", "early-bud")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -125,3 +126,21 @@ def test_killed_when_the_plugin_is_done(
     assert "ut back" not in installed.succeeded().out
     assert "changed since" not in installed.out
     assert [file.read_text() for file in files] == texts
+
+
+@pytest.mark.parametrize("command", [("lock",), ADD])
+def test_interrupted_where_the_plugin_is_not_told(
+    command: tuple[str, ...], project: Project, dynamic_home: PoetryHome
+) -> None:
+    """Where Ctrl-C hits no command, but a listener, there is no TERMINATE for it."""
+    before = project.pyproject.read_bytes()
+    with Pause(REWRITTEN) as pause:
+        environ = {**ENVIRON, **pause.environment}
+        interrupted = project.start(dynamic_home, *command, environ=environ)
+        pause.arrival()
+        assert "enable = false" in project.pyproject.read_text()
+        interrupted.send_signal(signal.SIGINT)
+        assert interrupted.result().code == 130
+
+    assert project.pyproject.read_bytes() == before
+    assert list(project.store.glob("*.json")) == []
