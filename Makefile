@@ -18,7 +18,7 @@ $(VENV)/made: $(LOCK) pyproject.toml
 	touch $@
 
 .PHONY: test
-test: $(VENV)/made ## all tests but those below: eight minutes on two cores
+test: $(VENV)/made ## all tests but those below: eight to seventeen minutes on two cores
 	$(PY) -m pytest -m "not matrix and not soak" $(SLOWEST) $(ARGS)
 
 .PHONY: test-quick
