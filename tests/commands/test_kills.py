@@ -91,7 +91,13 @@ FROM_FILES = (
     "filed @ file://{folder}/wheels/filed-{number}.0-py3-none-any.whl",
 )
 LINKED = '[tool.poetry.dependencies]\nlinked = { path = "../linked", develop = true }\n'
+BY_PIP = """\
+[tool.poetry.build]
+script = "build_script.py"
+generate-setup-file = true
+"""
 FILES = Scenario("files", ("install",), NONE, aged(FROM_FILES, "old"))
+BY_PIP_FIRST = Scenario("by pip", ("install",), NONE, NONE, BY_PIP)
 UPDATE = Scenario("update", ("install",), OLD, NEW)
 SYNC = Scenario("sync", ("sync",), OLD, NEW[:1])
 SCENARIOS = (
@@ -103,6 +109,8 @@ SCENARIOS = (
     Scenario("remove", ("remove", "late"), OLD, OLD),
     Scenario("trees", ("install",), NONE, aged(FROM_TREES, "old"), LINKED),
     FILES,
+    BY_PIP_FIRST,
+    Scenario("by pip again", ("install",), OLD[:1], OLD[:1], BY_PIP),
     Scenario(
         "newer",
         ("install",),
@@ -110,6 +118,7 @@ SCENARIOS = (
         aged((FROM_TREES[0], *FROM_FILES), "new"),
     ),
 )
+RARE = (FILES, BY_PIP_FIRST)
 scenarios = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS]
 )
@@ -196,6 +205,8 @@ def benches(
     ) -> Bench:
         number = next(numbers)
         project = new_project(f"project-{number}", tail=SCRIPTS + scenario.tail)
+        if BY_PIP in scenario.tail:
+            have_built_by_pip(project)
         (project.path / "bin").mkdir()
         (project.path / "bin" / "run-demo").write_text("#!/bin/sh\n")
         project = replace(project, environ={**project.environ, **(environ or {})})
@@ -212,6 +223,17 @@ SCRIPTS = """\
 start-demo = "demo:main"
 run-demo = { reference = "bin/run-demo", type = "file" }
 """
+
+
+def have_built_by_pip(project: Project) -> None:
+    """With a backend that nothing has to be fetched for."""
+    (project.path / "build_script.py").write_text("")
+    built = {
+        name: text.replace('"1.0"', '"0.0.0"') for name, text in in_tree("demo").items()
+    }
+    (project.path / "backend.py").write_text(built["backend.py"])
+    kept, _, _ = project.pyproject.read_text().partition("[build-system]")
+    project.pyproject.write_text(kept + built["pyproject.toml"])
 
 
 def make_sources(folder: Path, own_folder: Path, index: LocalIndex) -> None:
@@ -265,7 +287,7 @@ def make_wheels(directory: Path) -> None:
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(one, id=one.name, marks=pytest.mark.soak if one == FILES else ())
+        pytest.param(one, id=one.name, marks=pytest.mark.soak if one in RARE else ())
         for one in SCENARIOS
     ],
 )

@@ -78,12 +78,18 @@ if TYPE_CHECKING:
             """The installation of a package is over, in whichever way."""
 
         def install(
-            self, site: str, package: str, job: str, files: Collection[str]
+            self,
+            site: str,
+            package: str,
+            job: str,
+            files: Collection[str],
+            pip_makes: str = "",
         ) -> Installation:
             """A package is about to be written; ``ended`` has to follow.
 
             :param job: the ``job_type`` of the operation, or ``PROJECT``.
             :param files: what is known of the files beforehand.
+            :param pip_makes: the name of its dist-info, if that is left to pip.
             """
 
         def remove(

@@ -117,6 +117,41 @@ def _scripts_of(builder: EditableBuilder) -> list[str]:
     return []
 
 
+@INSTALLS.uses("poetry.core.masonry.builders.wheel", "WheelBuilder.dist_info")
+@INSTALLS.uses(EDITABLE, "EditableBuilder._poetry")
+@INSTALLS.around(EDITABLE, "EditableBuilder._setup_build")
+def _setup_build(
+    watch: InstallWatch, original: Callable[..., None], builder: EditableBuilder
+) -> None:
+    """With ``generate-setup-file``, pip builds, removes what was there, and installs.
+
+    uv's lock is not held meanwhile: a build script may run uv.
+    """
+    site_packages = builder._env.site_packages
+    sites = site_packages.writable_candidates
+    if not sites or not watch.installs.concerns(str(site_packages.purelib)):
+        original(builder)
+        return
+    from poetry.core.masonry.builders.wheel import WheelBuilder
+
+    files = [str(sites[0] / f"{builder._module.name}.pth"), *_scripts_of(builder)]
+    installation = watch.installs.install(
+        str(sites[0]),
+        builder._package.name,
+        PROJECT,
+        files,
+        WheelBuilder(builder._poetry).dist_info,
+    )
+    watch.installs.ended()
+    try:
+        original(builder)
+    except BaseException:
+        with watch.installs.writing():
+            installation.undo()
+        raise
+    installation.commit()
+
+
 @INSTALLS.around("poetry.utils.env.site_packages", "SitePackages.mkdir")
 def _mkdir(
     watch: InstallWatch,

@@ -66,16 +66,24 @@ class CommitPoint:
         return self._places.real.directory(site) in self._places.sites
 
     def install(
-        self, site: str, package: str, job: str, files: Collection[str]
+        self,
+        site: str,
+        package: str,
+        job: str,
+        files: Collection[str],
+        pip_makes: str = "",
     ) -> Installation:
         """Begin to install a package; ``ended`` has to follow.
 
         :param files: the paths that are going to be written, without its dist-info.
+        :param pip_makes: the name of its dist-info, if pip makes it where it stays.
         :raises EnvironmentChangeError: if its journal cannot be written.
         """
         self._uv.begin()
         try:
             change = journal.begin(site, package, job)
+            if pip_makes:
+                change.trees = [pip_makes, put_aside_by_pip(pip_makes)]
             return Installation(self, change, files, self._places.real)
         except OSError as error:
             self._uv.end()
@@ -155,7 +163,7 @@ class CommitPoint:
         """The files of what is installed, and of what other threads are installing."""
         with self._lock:
             others = self._others(change.key)
-        return committed(self._places, change.stays) | others
+        return belongs_to_others(change, self._places) | others
 
     def _others(self, key: str) -> set[str]:
         return {
@@ -310,7 +318,43 @@ def undo_installation(change: Change, places: Places, kept: Collection[str]) -> 
         with suppress(OSError):
             os.unlink(os.path.join(directory, change.temporary))
     remove(files.difference(kept), places)
+    for name in left_by_pip(change):
+        remove_tree(os.path.join(change.site, name), places)
     journal.close(change)
+
+
+def put_aside_by_pip(dist_info: str) -> str:
+    """The name that pip gives what it is about to remove.
+
+    As in ``pip._internal.utils.temp_dir.AdjacentTempDirectory``.
+    """
+    return f"~{dist_info[1:]}"
+
+
+def left_by_pip(change: Change) -> list[str]:
+    """What is not whole of the dist-info of an installation, relative to site-packages.
+
+    pip writes the RECORD of the wheel like every other file. The last one names what pip
+    has added, too.
+    """
+    return [
+        name
+        for name in change.trees
+        if os.path.isdir(os.path.join(change.site, name))
+        and (name.startswith("~") or not _names_installer(change.site, name))
+    ]
+
+
+def _names_installer(site: str, dist_info: str) -> bool:
+    with suppress(OSError, ValueError):
+        record = os.path.join(site, dist_info, "RECORD")
+        return any(name.endswith("/INSTALLER") for name in named_in(record))
+    return False
+
+
+def belongs_to_others(change: Change, places: Places) -> set[str]:
+    """The files of what is installed, but for what the change has left."""
+    return committed(places, {change.stays, *left_by_pip(change)})
 
 
 def finish_removal(change: Change, places: Places, kept: Collection[str]) -> None:

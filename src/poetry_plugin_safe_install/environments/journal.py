@@ -57,7 +57,7 @@ class Change:
         :param replaces: directories, relative to site-packages, in which existing files
             are replaced.
         :param trees: directories that go with a removed package, relative to
-            site-packages.
+            site-packages; those of a dist-info that pip makes for an installed one.
         :param stays: the name of a dist-info that cannot be moved and is removed where
             it is; then its RECORD is in ``place``.
         """

@@ -79,17 +79,17 @@ def named_in(record: str) -> Iterator[str]:
                 yield row[0]
 
 
-def committed(places: Places, but: str) -> set[str]:
+def committed(places: Places, but: Collection[str]) -> set[str]:
     """Every file that the RECORD of an installed distribution names.
 
-    :param but: the name of a dist-info that is being removed where it is.
+    :param but: the names of what is no dist-info of an installed one any more, or yet.
     """
     real = places.real
     found: set[str] = set()
     for site in places.sites:
         with suppress(OSError), os.scandir(site) as entries:
             for entry in entries:
-                if not entry.name.endswith(".dist-info") or entry.name == but:
+                if not entry.name.endswith(".dist-info") or entry.name in but:
                     continue
                 with suppress(OSError, csv.Error):
                     record = os.path.join(entry.path, "RECORD")

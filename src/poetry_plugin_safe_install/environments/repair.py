@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.compat.installs import PROJECT
 from poetry_plugin_safe_install.environments import journal
+from poetry_plugin_safe_install.environments.commit_point import belongs_to_others
 from poetry_plugin_safe_install.environments.commit_point import finish_removal
 from poetry_plugin_safe_install.environments.commit_point import has_begun
+from poetry_plugin_safe_install.environments.commit_point import left_by_pip
 from poetry_plugin_safe_install.environments.commit_point import undo_installation
 from poetry_plugin_safe_install.environments.removal import committed
 
@@ -43,7 +45,7 @@ def repair(places: Places, say: Callable[[str], None]) -> None:
     """
     for change, left in unfinished(places):
         finish = finish_removal if change.removes else undo_installation
-        kept = committed(places, change.stays)
+        kept = belongs_to_others(change, places)
         try:
             finish(change, places, kept)
         except OSError as error:
@@ -62,13 +64,14 @@ def unfinished(places: Places) -> Iterator[tuple[Change, bool]]:
     changes = [change for site in places.sites for change in journal.changes_in(site)]
     if not changes:
         return
-    kept = committed(places, "")
+    kept = committed(places, [name for each in changes for name in left_by_pip(each)])
     for change in changes:
         if change.removes:
             left = has_begun(change)
         else:
             files = (places.real(change.site, name) for name in change.files)
-            left = any(os.path.lexists(file) for file in files if file not in kept)
+            written = (file for file in files if file not in kept)
+            left = any(map(os.path.lexists, written)) or bool(left_by_pip(change))
         yield change, left
 
 
