@@ -57,9 +57,10 @@ class Rewrites:
     def __init__(self, journals: Mapping[Path, Path], io: IO) -> None:
         """
         :param journals: where what a file was before is kept, by the directory of the
-            project.
+            project; that of the command's own project is the first.
         """
         self._journals = journals
+        self._own = next(iter(journals))
         self._io = io
         self._is_over = False
         self._kept: dict[Path, dict[str, dict[str, Any]]] = {}
@@ -135,8 +136,15 @@ class Rewrites:
         return (project, name) if is_kept and not name.startswith(".") else None
 
     def _keep(self, project: Path, name: str, new: list[Path]) -> None:
-        """:param new: what is going to take the place of the file."""
-        if not self._is_before:
+        """Keep what a file is, unless the command itself writes it, or a plugin reverts it.
+
+        A path dependency is rewritten when Poetry reads it, in the middle of the command,
+        which writes nothing there. What reverts it is told from that by nothing: after a
+        kill right behind it, a file that says the same is put back.
+
+        :param new: what is going to take the place of the file.
+        """
+        if not self._is_before and project == self._own:
             if told := self._kept.get(project, {}).get(name):
                 told["reverted"] = [*map(digest, new)]
                 self._save(project)

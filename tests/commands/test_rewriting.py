@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -381,6 +383,26 @@ def test_soak_of_every_rewrite(kill_show: Callable[[int, bool], bool]) -> None:
         at += 1
     print(f"\n{2 * at - 2} kills")
     assert at > 10
+
+
+def test_killed_while_a_path_dependency_is_rewritten(
+    dynamic_home: PoetryHome, new_project: Callable[..., Project]
+) -> None:
+    """The plugin rewrites it when Poetry reads it, in the middle of the command."""
+    dynamic = "[tool.poetry-dynamic-versioning]\nenable = true\n"
+    library = new_project("lib", name="lib", tail=dynamic)
+    tail = f'{dynamic}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n'
+    service = new_project("service", name="service", dependencies=("lib",), tail=tail)
+    environ = {**service.environ, "POETRY_DYNAMIC_VERSIONING_BYPASS": "1.2.3"}
+    service = replace(service, environ=environ)
+    poetry, below = shared(dynamic_home, service.environment()), library.path
+    said = ""
+    for at in count(3, 4):
+        if not killed(poetry, service, "lock", below=below, at=at).was_killed:
+            break
+        said += service.poetry(dynamic_home, "lock").succeeded().out
+        assert is_restored(library), at
+    assert f"Put back: {library.pyproject}" in said
 
 
 def is_restored(project: Project) -> bool:
