@@ -228,9 +228,7 @@ run-demo = { reference = "bin/run-demo", type = "file" }
 def have_built_by_pip(project: Project) -> None:
     """With a backend that nothing has to be fetched for."""
     (project.path / "build_script.py").write_text("")
-    built = {
-        name: text.replace('"1.0"', '"0.0.0"') for name, text in in_tree("demo").items()
-    }
+    built = in_tree("demo", "0.0.0")
     (project.path / "backend.py").write_text(built["backend.py"])
     kept, _, _ = project.pyproject.read_text().partition("[build-system]")
     project.pyproject.write_text(kept + built["pyproject.toml"])
@@ -253,11 +251,8 @@ def make_sources(folder: Path, own_folder: Path, index: LocalIndex) -> None:
         git("tag", age)
         version = f"{number}.0"
         files = {f"sourced/{module}.py": "" for module in ("__init__", f"only_{age}")}
-        built = {
-            name: text.replace('"1.0"', f'"{version}"')
-            for name, text in in_tree("sourced").items()
-        }
-        Distribution("sourced", version, files | built).sdist(own_folder)
+        sources = files | in_tree("sourced", version)
+        Distribution("sourced", version, sources).sdist(own_folder)
         for name, directory in (("urled", own_folder), ("filed", folder / "wheels")):
             files = {f"{name}/__init__.py": "", f"{name}/only_{age}.py": ""}
             Distribution(name, version, files).wheel(directory)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ENABLED = "[tool.rewriting]\nenable = true\n"
 INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
+DYNAMIC = "[tool.poetry-dynamic-versioning]\nenable = true\n"
+USES_LIB = f'{DYNAMIC}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n'
 LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 
 
@@ -194,11 +196,9 @@ def test_services_with_dynamic_versioning(
     tmp_path: Path,
 ) -> None:
     """Two that share a path dependency, whose version comes from the tag too."""
-    dynamic = "[tool.poetry-dynamic-versioning]\nenable = true\n"
-    new_project("all/lib", name="lib", tail=dynamic)
-    tail = f'{dynamic}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n'
+    new_project("all/lib", name="lib", tail=DYNAMIC)
     services = [
-        new_project(f"all/{name}", name=name, dependencies=("lib",), tail=tail)
+        new_project(f"all/{name}", name=name, dependencies=("lib",), tail=USES_LIB)
         for name in ("first", "second")
     ]
     for service in services:
@@ -389,10 +389,10 @@ def test_killed_while_a_path_dependency_is_rewritten(
     dynamic_home: PoetryHome, new_project: Callable[..., Project]
 ) -> None:
     """The plugin rewrites it when Poetry reads it, in the middle of the command."""
-    dynamic = "[tool.poetry-dynamic-versioning]\nenable = true\n"
-    library = new_project("lib", name="lib", tail=dynamic)
-    tail = f'{dynamic}[tool.poetry.dependencies]\nlib = {{ path = "../lib" }}\n'
-    service = new_project("service", name="service", dependencies=("lib",), tail=tail)
+    library = new_project("lib", name="lib", tail=DYNAMIC)
+    service = new_project(
+        "service", name="service", dependencies=("lib",), tail=USES_LIB
+    )
     environ = {**service.environ, "POETRY_DYNAMIC_VERSIONING_BYPASS": "1.2.3"}
     service = replace(service, environ=environ)
     poetry, below = shared(dynamic_home, service.environment()), library.path

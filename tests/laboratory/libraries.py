@@ -32,7 +32,7 @@ BACKEND = f"""\
 import io, os, shutil, zipfile
 {MEET}
 {ALONE}
-NAME, VERSION = "@name@", "1.0"
+NAME, VERSION = "@name@", "@version@"
 
 def get_requires_for_build_wheel(config_settings=None):
     alone()
@@ -93,9 +93,10 @@ backend-path = ["."]
 """
 
 
-def in_tree(name: str) -> dict[str, str]:
+def in_tree(name: str, version: str = "1.0") -> dict[str, str]:
     """A backend of its own, as maturin and others work: slow, and in the tree."""
-    return {"pyproject.toml": IN_TREE, "backend.py": BACKEND.replace("@name@", name)}
+    backend = BACKEND.replace("@name@", name).replace("@version@", version)
+    return {"pyproject.toml": IN_TREE, "backend.py": backend}
 
 
 def with_setuptools(name: str) -> dict[str, str]:

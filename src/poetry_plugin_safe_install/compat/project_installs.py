@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from poetry.masonry.builders.editable import EditableBuilder
     from poetry.utils.env.site_packages import SitePackages
 
+    from poetry_plugin_safe_install.compat.installs import Installation
     from poetry_plugin_safe_install.compat.installs import InstallWatch
 
 EDITABLE = "poetry.masonry.builders.editable"
@@ -87,14 +88,22 @@ def _add_pth(
     watch: InstallWatch, original: Callable[..., list[Path]], builder: EditableBuilder
 ) -> list[Path]:
     """The first that is written; what comes next is known by then."""
+    watch.installation = _begin(watch, builder)
+    return original(builder)
+
+
+def _begin(
+    watch: InstallWatch, builder: EditableBuilder, pip_makes: str = ""
+) -> Installation | None:
+    """``None`` where nothing is going to be written into the environment."""
     site_packages = builder._env.site_packages
     sites = site_packages.writable_candidates
-    if sites and watch.installs.concerns(str(site_packages.purelib)):
-        pth = str(sites[0] / f"{builder._module.name}.pth")
-        name = builder._package.name
-        files = [pth, *_scripts_of(builder)]
-        watch.installation = watch.installs.install(str(sites[0]), name, PROJECT, files)
-    return original(builder)
+    if not sites or not watch.installs.concerns(str(site_packages.purelib)):
+        return None
+    pth = str(sites[0] / f"{builder._module.name}.pth")
+    name = builder._package.name
+    files = [pth, *_scripts_of(builder)]
+    return watch.installs.install(str(sites[0]), name, PROJECT, files, pip_makes)
 
 
 @INSTALLS.uses("poetry.utils.helpers", "is_dir_writable")
@@ -127,21 +136,12 @@ def _setup_build(
 
     uv's lock is not held meanwhile: a build script may run uv.
     """
-    site_packages = builder._env.site_packages
-    sites = site_packages.writable_candidates
-    if not sites or not watch.installs.concerns(str(site_packages.purelib)):
-        original(builder)
-        return
     from poetry.core.masonry.builders.wheel import WheelBuilder
 
-    files = [str(sites[0] / f"{builder._module.name}.pth"), *_scripts_of(builder)]
-    installation = watch.installs.install(
-        str(sites[0]),
-        builder._package.name,
-        PROJECT,
-        files,
-        WheelBuilder(builder._poetry).dist_info,
-    )
+    installation = _begin(watch, builder, WheelBuilder(builder._poetry).dist_info)
+    if installation is None:
+        original(builder)
+        return
     watch.installs.ended()
     try:
         original(builder)

@@ -8,6 +8,7 @@ either the whole package or none, whenever a process is killed.
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import shutil
@@ -346,7 +347,7 @@ def left_by_pip(change: Change) -> list[str]:
 
 
 def _names_installer(site: str, dist_info: str) -> bool:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, csv.Error):
         record = os.path.join(site, dist_info, "RECORD")
         return any(name.endswith("/INSTALLER") for name in named_in(record))
     return False
