@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -12,6 +15,7 @@ from poetry_plugin_safe_install.compat.progress import teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Protocol
@@ -73,13 +77,54 @@ def _download_file(
             original(origin, url, dest)
 
 
-@ARTIFACTS.uses(
-    "poetry.installation.executor",
-    "Executor._artifact_cache",
-    "Executor._authenticator",
-)
+class _Looking(threading.local):
+    """What a thread has seen in the cache that looks for the file of one link."""
+
+    name = ""
+    """Until it has looked for the first time."""
+    cached: Path | None = None
+    """The file, if it was there at once."""
+    _listed: list[Path] | None = None
+
+    @contextmanager
+    def looking(self, name: str) -> Iterator[None]:
+        outer = self.cached  # of a link whose build needs this one
+        self.name, self.cached, self._listed = name, None, None
+        try:
+            yield
+        finally:
+            self.name, self.cached, self._listed = "", outer, None
+
+    def look(self, list_files: Callable[[], list[Path]]) -> list[Path]:
+        """Poetry looks twice, for the file and for a wheel that was built from it.
+
+        Where the file was there, nothing happens in between.
+        """
+        if self._listed:
+            listed, self._listed = self._listed, None
+            return listed
+        name, self.name = self.name, ""
+        listed = list_files()
+        self.cached = next((path for path in listed if path.name == name), None)
+        self._listed = listed if self.cached else None
+        return listed
+
+
+_thread = _Looking()
+
+
+@ARTIFACTS.around("poetry.utils.cache", "ArtifactCache._get_cached_archives")
+def _get_cached_archives(
+    _: Downloads,
+    original: Callable[..., list[Path]],
+    cache: ArtifactCache,
+    cache_dir: Path,
+) -> list[Path]:
+    return _thread.look(lambda: original(cache, cache_dir))
+
+
+@ARTIFACTS.uses("poetry.installation.executor", "Executor._authenticator")
 @ARTIFACTS.uses("poetry.utils.authenticator", "Authenticator.delete_cache")
-@ARTIFACTS.uses("poetry.utils.cache", "ArtifactCache.get_cached_archive_for_link")
 @ARTIFACTS.around("poetry.installation.executor", "Executor._download_link")
 def _download_link(
     downloads: Downloads,
@@ -93,13 +138,13 @@ def _download_link(
     One that has just been fetched is not: that index serves something else than what
     was locked, and the install fails.
     """
-    cache = executor._artifact_cache
-    cached = cache.get_cached_archive_for_link(link, strict=True)
-    try:
-        return original(executor, operation, link)
-    except Exception:
-        if cached is None or _agrees(cached, operation.package):
-            raise
+    with _thread.looking(link.filename):
+        try:
+            return original(executor, operation, link)
+        except Exception:
+            cached = _thread.cached
+            if cached is None or _agrees(cached, operation.package):
+                raise
     downloads.again(cached)
     executor._authenticator.delete_cache(link.url)
     executor._download_archive(operation, link.url, cached)

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from typing import Protocol
     from zipfile import ZipFile
 
+    from installer.sources import WheelFile
     from poetry.core.packages.package import Package
     from poetry.installation.executor import Executor
     from poetry.installation.operations.operation import Operation
     from poetry.installation.wheel_installer import WheelDestination
     from poetry.installation.wheel_installer import WheelInstaller
+    from poetry.utils.env import Env
     from poetry.utils.env.site_packages import SitePackages
 
     class Installation(Protocol):
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
         def staging(self) -> str:
             """Where its dist-info is made, relative to ``site``."""
 
+        def stage(self, dist_info: str) -> str:
+            """``staging``, where a dist-info of this name is made from now on."""
+
         @property
         def temporary(self) -> str:
             """The name under which a file is written that replaces another one."""
@@ -49,8 +54,8 @@ if TYPE_CHECKING:
         def dist_info(self) -> str | None:
             """The dist-info that is being made, if it has been begun."""
 
-        def writes(self, path: str) -> None:
-            """A file is about to be written."""
+        def writes(self, path: str) -> bool:
+            """A file is about to be written; whether it is known not to be there."""
 
         def replace(self, temporary: str, path: str) -> None:
             """A file has been written that replaces another one."""
@@ -116,6 +121,8 @@ class InstallWatch(threading.local):
     job = "install"
     is_operation = False
     installation: Installation | None = None
+    environment: Env | None = None
+    """Where a wheel is being installed."""
     dist_info = ""
     """The name of the dist-info of the wheel that is being written."""
 
@@ -136,17 +143,10 @@ class InstallWatch(threading.local):
             self.installs.ended()
 
 
-# A wheel: ``WheelInstaller.install`` has ``installer.install`` write it.
+# A wheel: ``WheelInstaller.install`` opens it and has ``installer.install`` write it.
 
 
 @INSTALLS.uses("poetry.installation.wheel_installer", "WheelInstaller._env")
-@INSTALLS.uses("poetry.utils.env", "Env.paths")
-@INSTALLS.uses(
-    "poetry.utils.env",
-    "Env.scheme_dict",
-    seen_in="2.1.4, 2.2.1, 2.3.4, 2.4.3, 2.5.1",
-    instead="python_manager",  # of Poetry 2.0 alone
-)
 @INSTALLS.around("poetry.installation.wheel_installer", "WheelInstaller.install")
 def _install(
     watch: InstallWatch,
@@ -154,17 +154,37 @@ def _install(
     installer: WheelInstaller,
     wheel: Path,
 ) -> None:
-    environment = installer._env
-    # ``Env.scheme_dict`` since Poetry 2.1, which has no ``python_manager`` any more
-    schemes: dict[str, Any] = dict(
-        getattr(environment, "scheme_dict", environment.paths)
-    )
-    if not watch.installs.concerns(schemes["purelib"]):
+    watch.environment = installer._env
+    try:
         original(installer, wheel)
+    finally:
+        watch.environment = None
+
+
+@INSTALLS.uses("poetry.installation.wheel_installer", "WheelDestination.scheme_dict")
+@INSTALLS.around("poetry.installation.wheel_installer", "install")
+def _write(
+    watch: InstallWatch,
+    original: Callable[..., None],
+    source: WheelFile,
+    destination: WheelDestination,
+    additional_metadata: dict[str, bytes],
+) -> None:
+    def write() -> None:
+        original(
+            source=source,
+            destination=destination,
+            additional_metadata=additional_metadata,
+        )
+
+    schemes: dict[str, str] = dict(destination.scheme_dict)
+    environment = watch.environment
+    if environment is None or not watch.installs.concerns(schemes["purelib"]):
+        write()
         return
-    contents = _Contents.of(wheel, schemes)
+    contents = _Contents.of(source, schemes)
     if contents is None:  # Poetry will say what is wrong with it
-        original(installer, wheel)
+        write()
         return
     if watch.installs.may_be_outdated:
         _remove_other(watch, environment.site_packages, contents.package)
@@ -173,7 +193,7 @@ def _install(
         contents.site, contents.package, watch.job, contents.paths
     )
     try:
-        original(installer, wheel)
+        write()
     except BaseException:
         watch.end(commit=False)
         raise
@@ -188,10 +208,11 @@ def _remove_other(watch: InstallWatch, site: SitePackages, package: str) -> None
         watch.installs.remove(path, package, watch.job, ())
 
 
+@INSTALLS.uses("installer.sources", "WheelFile._zipfile")
 class _Contents:
     """What a wheel is going to write, as ``installer`` 0.7 and 1.1 do."""
 
-    def __init__(self, names: Collection[str], schemes: dict[str, Any]) -> None:
+    def __init__(self, names: Collection[str], schemes: dict[str, str]) -> None:
         (self.dist_info,) = {
             name.partition("/")[0] for name in names if ".dist-info/" in name
         }
@@ -204,21 +225,18 @@ class _Contents:
         self._data = f"{stem}.data/"
 
     @classmethod
-    def of(cls, wheel: Path, schemes: dict[str, Any]) -> _Contents | None:
+    def of(cls, wheel: WheelFile, schemes: dict[str, str]) -> _Contents | None:
         from zipfile import BadZipFile
-        from zipfile import ZipFile
 
+        archive = wheel._zipfile
         try:
-            with ZipFile(wheel) as archive:
-                contents = cls(archive.namelist(), schemes)
-                contents._look(archive)
-                return contents
+            contents = cls(archive.namelist(), schemes)
+            contents._look(archive)
+            return contents
         except (OSError, BadZipFile, KeyError, ValueError):
             return None
 
     def _look(self, archive: ZipFile) -> None:
-        include = self._schemes.get("include", "")
-        self._schemes.setdefault("headers", os.path.join(include, self.package))
         told = archive.read(f"{self.dist_info}/WHEEL").decode()
         pure = any(
             line.partition(":")[2].strip() == "true"
@@ -234,16 +252,21 @@ class _Contents:
         if name.endswith("/") or name.startswith(f"{self.dist_info}/"):
             return ""
         if not name.startswith(self._data):
-            return os.path.join(self.site, name)
+            return _place(self.site, name)
         scheme, _, rest = name[len(self._data) :].partition("/")
-        return os.path.join(self._schemes[scheme], rest) if scheme in SCHEMES else ""
+        return _place(self._schemes[scheme], rest) if scheme in SCHEMES else ""
 
     def _scripts(self, archive: ZipFile) -> list[str]:
         from installer.utils import parse_entrypoints
 
         text = archive.read(f"{self.dist_info}/entry_points.txt").decode()
         directory = self._schemes["scripts"]
-        return [os.path.join(directory, name) for name, *_ in parse_entrypoints(text)]
+        return [_place(directory, name) for name, *_ in parse_entrypoints(text)]
+
+
+def _place(directory: str, path: str) -> str:
+    """As ``os.path.join``, which takes its time, does it for what a wheel may name."""
+    return f"{directory}{os.sep}{path.replace('/', os.sep)}"
 
 
 @INSTALLS.uses("installer.records", "RecordEntry.path")
@@ -268,13 +291,12 @@ def _write_to_fs(
         return original(destination, scheme, path, stream, is_executable)
     directory = destination.scheme_dict[scheme]
     if path.startswith(f"{watch.dist_info}/") and directory == installation.site:
-        staged = f"{installation.staging}/{path}"
+        staged = f"{installation.stage(watch.dist_info)}/{path}"
         entry = original(destination, scheme, staged, stream, is_executable)
         entry.path = path
         return entry
-    target = os.path.join(directory, path)
-    installation.writes(target)
-    if not os.path.lexists(target):
+    target = _place(directory, path)
+    if installation.writes(target) or not os.path.lexists(target):
         return original(destination, scheme, path, stream, is_executable)
     logging.getLogger("poetry.installation.wheel_installer").warning(
         f"Installing {target} over existing file"

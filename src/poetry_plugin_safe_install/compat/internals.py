@@ -276,7 +276,7 @@ class _Call:
         self._original = original
         self._args = args
         self._kwargs = kwargs
-        self._results: list[Any] = []
+        self._last: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None
         self.error: Exception | None = None
         """What the function raised, in whatever library it did: no fault of a patch."""
 
@@ -286,14 +286,17 @@ class _Call:
         except Exception as error:
             self.error = error
             raise
-        if _same(args, self._args) and _same(kwargs.values(), self._kwargs.values()):
-            self._results = [result]
+        self._last = result, args, kwargs
         return result
 
     def result(self) -> Any:
         """What Poetry's own function gives for these arguments; it is called once."""
-        if self._results:
-            return self._results[0]
+        if self._last:
+            result, args, kwargs = self._last
+            if _same(args, self._args) and _same(
+                kwargs.values(), self._kwargs.values()
+            ):
+                return result
         return self._original(*self._args, **self._kwargs)
 
 

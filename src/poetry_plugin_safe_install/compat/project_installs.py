@@ -165,7 +165,7 @@ def _mkdir(
     installation = watch.installation
     if installation is None or path.is_absolute():
         return original(site_packages, path, *args, **kwargs)
-    made = Path(installation.site, installation.staging, path)
+    made = Path(installation.site, installation.stage(path.name), path)
     made.mkdir(*args, **kwargs)
     return made
 

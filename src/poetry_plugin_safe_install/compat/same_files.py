@@ -111,7 +111,7 @@ def _write_to_fs(
     package = _now.package
     if package is None:
         return original(destination, scheme, path, stream, is_executable)
-    target = os.path.join(destination.scheme_dict[scheme], path)
+    target = f"{destination.scheme_dict[scheme]}{os.sep}{path}"
     if not files.begin(target, *package):
         return _recorded(destination, path, stream)
     try:

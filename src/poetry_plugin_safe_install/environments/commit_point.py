@@ -30,6 +30,7 @@ from poetry_plugin_safe_install.errors import EnvironmentChangeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from collections.abc import Iterable
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
@@ -48,6 +49,10 @@ class CommitPoint:
         self._lock = threading.Lock()
         self._targets: dict[str, set[str]] = {}
         """What is being written by the threads of this process, by operation."""
+        self._free: dict[str, list[str]] = {}
+        """By site-packages, empty directories of operations that are over."""
+        self.is_contested = False
+        """Whether two operations at once were about to write the same file."""
 
     def writing(self) -> AbstractContextManager[None]:
         """Keep uv away meanwhile."""
@@ -82,7 +87,7 @@ class CommitPoint:
         """
         self._uv.begin()
         try:
-            change = journal.begin(site, package, job)
+            change = self._begin(site, package, job)
             if pip_makes:
                 change.trees = [pip_makes, put_aside_by_pip(pip_makes)]
             return Installation(self, change, files, self._places.real)
@@ -122,6 +127,17 @@ class CommitPoint:
             finish_removal(change, self._places, kept)
         return True
 
+    def _begin(self, site: str, package: str, job: str) -> Change:
+        with suppress(IndexError):
+            free = self._free.setdefault(site, [])
+            return journal.in_place(free.pop(), package, job)
+        return journal.begin(site, package, job)
+
+    def over(self, change: Change) -> None:
+        """What was installed is, and left its directory empty."""
+        journal.end(change)
+        self._free.setdefault(change.site, []).append(change.place)
+
     def close(self) -> None:
         """Leave nothing behind that says nothing."""
         journal.sweep(self._places.sites)
@@ -150,6 +166,7 @@ class CommitPoint:
         with self._lock:
             others = self._others(key)
             self._targets[key] = targets
+            self.is_contested |= not others.isdisjoint(targets)
             return others
 
     def end(self, key: str) -> None:
@@ -189,33 +206,36 @@ class Installation:
         self._change = change
         self._real = real
         self._paths = set(paths)
+        self._dist_info = ""
+        self.site = change.site
+        self.staging = f"{JOURNALS}/{change.key}"
+        """Where the dist-info is made, relative to site-packages."""
+        self.temporary = change.temporary
+        """The name under which a file is written that replaces another one."""
         self._write_journal()
 
-    @property
-    def staging(self) -> str:
-        """Where the dist-info is made, relative to site-packages."""
-        return f"{JOURNALS}/{self._change.key}"
-
-    @property
-    def site(self) -> str:
-        return self._change.site
-
-    @property
-    def temporary(self) -> str:
-        """The name under which a file is written that replaces another one."""
-        return self._change.temporary
+    def stage(self, dist_info: str) -> str:
+        """Where it is made, relative to site-packages."""
+        self._dist_info = dist_info
+        return self.staging
 
     @property
     def dist_info(self) -> str | None:
         """The dist-info that is being made, if it has been begun."""
-        return self._change.dist_info
+        if not self._dist_info:
+            return None
+        return os.path.join(self._change.place, self._dist_info)
 
-    def writes(self, path: str) -> None:
-        """A file is about to be written; the journal names it, if it does not yet."""
+    def writes(self, path: str) -> bool:
+        """A file is about to be written; the journal names it, if it does not yet.
+
+        :return: whether it was not there, and nobody else is about to write it.
+        """
         if path not in self._paths:
             self._paths.add(path)
             with _told(self._change):
                 self._write_journal()
+        return path in self._new and not self._changes.is_contested
 
     def replace(self, temporary: str, path: str) -> None:
         with _told(self._change):
@@ -226,15 +246,24 @@ class Installation:
 
         What lies in the way is a dist-info that Poetry did not take for one.
         """
-        made = self._change.dist_info
+        made = self.dist_info
+        is_in_the_way = False
         if made is not None:
-            place = os.path.join(self.site, os.path.basename(made))
+            place = os.path.join(self.site, self._dist_info)
             with _told(self._change):
-                if os.path.lexists(place):
+                try:
+                    os.rename(made, place)
+                except OSError:
+                    is_in_the_way = os.path.lexists(place)
+                    if not is_in_the_way:
+                        raise
                     _clear(place, os.path.join(self._change.place, "old"))
-                os.rename(made, place)
+                    os.rename(made, place)
         self._changes.end(self._change.key)
-        journal.close(self._change)
+        if is_in_the_way:
+            journal.close(self._change)
+        else:
+            self._changes.over(self._change)
 
     def undo(self) -> None:
         """Remove what has been written; what cannot be now is left to the next."""
@@ -243,29 +272,50 @@ class Installation:
 
     def _write_journal(self) -> None:
         """Name what is not there yet, or is there because another thread writes it."""
-        site, was_new = self.site, set(self._change.files)
-        by_path = {self._real(path, ""): _relative(path, site) for path in self._paths}
-        others = self._changes.start(self._change.key, set(by_path))
+        was_new = set(self._change.files)
+        files = list(_look(self._paths, self.site, self._real))
+        others = self._changes.start(self._change.key, {file[1] for file in files})
+        self._new = {path for path, _, _, is_there in files if not is_there}
         new = {
             name
-            for path, name in by_path.items()
-            if path in others or name in was_new or not os.path.lexists(path)
+            for _, real, name, is_there in files
+            if not is_there or real in others or name in was_new
         }
-        replaced = {
-            os.path.dirname(name) for name in by_path.values() if name not in new
-        }
+        replaced = {os.path.dirname(file[2]) for file in files if file[2] not in new}
         self._change.files = list(new)
         self._change.replaces = list(replaced)
         journal.write(self._change)
 
 
-def _relative(path: str, site: str) -> str:
-    if path.startswith(site + os.sep):
-        return path[len(site) + 1 :]
-    try:
-        return os.path.relpath(path, site)
-    except ValueError:  # another drive
-        return path
+def _look(
+    paths: Iterable[str], site: str, real: RealPaths
+) -> Iterator[tuple[str, str, str, bool]]:
+    """Each path, the real one, that relative to a directory, and whether it is there.
+
+    Where a directory is not there, none of its files is looked for.
+    """
+    by_directory: dict[str, list[str]] = {}
+    for path in paths:
+        directory, _, name = path.rpartition(os.sep)
+        by_directory.setdefault(directory, []).append(name)
+    for directory, names in by_directory.items():
+        is_directory = os.path.isdir(directory)
+        start = f"{directory}{os.sep}"
+        relative = _relative(real.directory(directory), site)
+        for name, path in zip(names, real.each(directory, names), strict=True):
+            is_there = is_directory and os.path.lexists(path)
+            yield start + name, path, relative + os.path.normcase(name), is_there
+
+
+def _relative(directory: str, site: str) -> str:
+    """What precedes the names of the files of a directory, relative to another one."""
+    directory = os.path.normcase(directory)
+    if directory == site:
+        return ""
+    if not directory.startswith(site + os.sep):
+        with suppress(ValueError):  # another drive
+            return os.path.join(os.path.relpath(directory, site), "")
+    return os.path.join(directory.removeprefix(site + os.sep), "")
 
 
 @contextmanager

@@ -103,21 +103,45 @@ def begin(site: str, package: str, job: str) -> Change:
     :raises OSError: if nothing can be written there.
     """
     parent = os.path.join(site, JOURNALS)
-    os.makedirs(parent, exist_ok=True)
     while True:
         place = os.path.join(parent, f"{os.getpid()}-{next(_NUMBERS)}")
-        with suppress(FileExistsError):
+        try:
             os.mkdir(place)
-            return Change(place, package, job, os.getpid(), time.time())
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            os.makedirs(parent, exist_ok=True)
+            continue
+        return in_place(place, package, job)
+
+
+def in_place(place: str, package: str, job: str) -> Change:
+    """An operation in the directory of one that is over, which is empty."""
+    return Change(place, package, job, os.getpid(), time.time())
 
 
 def write(change: Change) -> None:
     """Write the journal, or write it again: it is always whole."""
     told = {name: value for name, value in vars(change).items() if name != "place"}
+    text = json.dumps(told)
     new = os.path.join(change.place, f"{FILE}.new")
-    with open(new, "w", encoding="utf-8") as file:
-        file.write(json.dumps(told))
+    try:
+        _write(new, text)
+    except FileNotFoundError:  # a descendant has swept before anything was under way
+        os.makedirs(change.place, exist_ok=True)
+        _write(new, text)
     os.replace(new, os.path.join(change.place, FILE))
+
+
+def _write(file: str, text: str) -> None:
+    with open(file, "w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
+def end(change: Change) -> None:
+    """The operation is over, and its directory empty: it is there for another one."""
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(change.place, FILE))
 
 
 def close(change: Change) -> None:

@@ -64,8 +64,24 @@ class RealPaths:
     def directory(self, path: str) -> str:
         real = self._directories.get(path)
         if real is None:
-            real = self._directories[path] = os.path.realpath(path)
+            real = self._directories[path] = self._look(path)
         return real
+
+    def each(self, directory: str, names: Iterable[str]) -> list[str]:
+        """The paths of several files in one directory."""
+        start = os.path.normcase(self.directory(directory)) + os.sep
+        return [start + name for name in map(os.path.normcase, names)]
+
+    def _look(self, path: str) -> str:
+        """Where the parent is known, only the last part is looked at."""
+        head, tail = os.path.split(path)
+        if os.name == "posix" and tail not in ("", ".", ".."):
+            real = self._directories.get(head)
+            if real is not None:
+                candidate = os.path.join(real, tail)
+                if not os.path.islink(candidate):
+                    return candidate
+        return os.path.realpath(path)
 
 
 def named_in(record: str) -> Iterator[str]:

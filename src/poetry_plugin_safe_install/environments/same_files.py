@@ -20,7 +20,9 @@ class SharedFiles:
 
     def __init__(self, io: IO) -> None:
         self._io = io
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._writing: set[str] = set()
         self._owners: dict[str, tuple[int, str]] = {}
         self._conflicts: dict[tuple[str, str], list[str]] = {}
@@ -29,9 +31,11 @@ class SharedFiles:
     def begin(self, path: str, package: str, rank: int) -> bool:
         """Whether to write it; if so, call ``end`` when that is done."""
         own = (rank, package)
-        with self._changed:
+        with self._lock:
             while path in self._writing:
+                self._waiting += 1
                 self._changed.wait()
+                self._waiting -= 1
             owner = self._owners.get(path, own)
             if owner[1] != package:
                 loser, winner = sorted((owner, own))
@@ -44,9 +48,10 @@ class SharedFiles:
             return True
 
     def end(self, path: str) -> None:
-        with self._changed:
+        with self._lock:
             self._writing.discard(path)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def report(self) -> None:
         """Say which packages bring the same files."""
