@@ -1,6 +1,6 @@
 """What Ctrl-C and SIGTERM do to a command that changes something.
 
-The first Ctrl-C is Poetry's: its threads end what they are doing. SIGTERM and a second
+The first Ctrl-C is Poetry's: what is being installed is, and nothing else. SIGTERM and a second
 Ctrl-C end the command at once, with its child processes and temporary files; what they
 leave in the environment is in the journal, and the next command repairs it.
 """
@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 
+from contextlib import contextmanager
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,16 +38,16 @@ def watch_signals(command: StartingCommand) -> Interruption:
     interruption = Interruption()
     interruption.start()
     command.at_end(interruption.stop)
-    command.before_work(partial(_watch_temporary_directories, command, interruption))
+    command.before_work(partial(_watch_work, command, interruption))
     return interruption
 
 
-def _watch_temporary_directories(
-    command: StartingCommand, interruption: Interruption
-) -> None:
+def _watch_work(command: StartingCommand, interruption: Interruption) -> None:
+    from poetry_plugin_safe_install.compat.interrupts import INTERRUPTS
     from poetry_plugin_safe_install.compat.temporary import TEMPORARY
 
     command.patch(TEMPORARY, interruption.making)
+    command.patch(INTERRUPTS, interruption)
 
 
 class Interruption:
@@ -57,6 +58,9 @@ class Interruption:
         self.making = threading.RLock()
         """Held while a temporary directory is made."""
         self._received = 0
+        self._is_held_back = False
+        self._is_due = False
+        """Whether a Ctrl-C has been noted only."""
         self._before: dict[int, Any] = {}
 
     def start(self) -> None:
@@ -77,11 +81,33 @@ class Interruption:
         """The status to end with: Poetry's own, unless Ctrl-C made the command fail."""
         return SHELL_BASE + self._received if self._received and status else status
 
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Ctrl-C is only noted meanwhile, and raised at the end."""
+        before, self._is_held_back = self._is_held_back, True
+        try:
+            yield
+        finally:
+            self._is_held_back = before
+        if not before:
+            self.let_in()
+
+    def let_in(self) -> None:
+        """
+        :raises KeyboardInterrupt: if Ctrl-C was pressed while it was held back.
+        """
+        if self._is_due:
+            self._is_due = False
+            raise KeyboardInterrupt
+
     def _handle(self, number: int, frame: object) -> None:
         if number == signal.SIGTERM or self._received:
             end_now(SHELL_BASE + number, self.making)
         self._received = number
-        raise KeyboardInterrupt
+        if self._is_held_back:
+            self._is_due = True
+        else:
+            raise KeyboardInterrupt
 
 
 def end_now(status: int, making: RLock) -> None:

@@ -14,6 +14,7 @@ from tests.laboratory.barriers import Barrier
 from tests.laboratory.libraries import make_library
 from tests.laboratory.libraries import uses
 from tests.laboratory.pausing import Pause
+from tests.laboratory.wheels import Distribution
 
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
+WHEELS = ("interrupted-a", "interrupted-b")
 INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:after"
 
 
@@ -33,6 +35,15 @@ def project(
     """It depends on a library whose backend waits at a barrier while it builds."""
     make_library(tmp_path / "lib", "in-tree", index.url)
     project = new_project("one", **uses("lib"))
+    project.lock()
+    return project
+
+
+@pytest.fixture
+def of_wheels(new_project: Callable[..., Project], own_folder: Path) -> Project:
+    for name in WHEELS:
+        Distribution(name, "1.0").wheel(own_folder)
+    project = new_project("wheels", dependencies=WHEELS)
     project.lock()
     return project
 
@@ -75,6 +86,40 @@ def test_the_first_interrupt_lets_threads_end(
         arrival.let_go()
         assert running.result().code == 130
     assert _has_library(venv)
+
+
+def test_an_interrupt_while_a_thread_is_started(
+    of_wheels: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """Python waits for ever for one that it has started and does not know of."""
+    project, venv = of_wheels, new_venv("environment")
+    with Pause("threading:Thread.start:after") as pause:
+        environ = {**pause.environment, "POETRY_INSTALLER_MAX_WORKERS": "1"}
+        running = project.start(home, "install", venv=venv, environ=environ)
+        arrival = pause.arrival()
+        running.send_signal(signal.SIGINT)
+        arrival.let_go()
+        assert running.result(timeout=60).code == 130
+    project.poetry(home, "install", venv=venv).succeeded()
+
+
+def test_an_interrupt_between_operations(
+    of_wheels: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    """Where one is executed after the other, the next one is not."""
+    project, venv = of_wheels, new_venv("environment")
+    project.poetry(home, "install", venv=venv).succeeded()
+    removal = "poetry.installation.executor:Executor._execute_uninstall:after"
+    with Pause(removal) as pause:
+        running = project.start(
+            home, "remove", *WHEELS, venv=venv, environ=pause.environment
+        )
+        arrival = pause.arrival()
+        running.send_signal(signal.SIGINT)
+        arrival.let_go()
+        assert running.result().code == 130
+    left = list(venv.glob("lib/python*/site-packages/interrupted_*.dist-info/RECORD"))
+    assert len(left) == 1
 
 
 def test_an_interrupt_while_the_environment_is_created(
