@@ -5,16 +5,19 @@ import random
 import signal
 import tempfile
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.laboratory import preloaded
+from tests.laboratory.clones import borrowed
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.environments import make_venv
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
+from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import poetry_home
@@ -137,6 +140,18 @@ def home() -> PoetryHome:
 def plain_home() -> PoetryHome:
     """The newest Poetry, without the plugin."""
     return poetry_home(protected=False)
+
+
+@pytest.fixture
+def clone() -> Iterator[Callable[..., PoetryHome]]:
+    """Makes Poetrys that the test may damage."""
+    with ExitStack() as stack:
+
+        def new(version: str = NEWEST, *, protected: bool = True) -> PoetryHome:
+            home = poetry_home(version, protected=protected)
+            return stack.enter_context(borrowed(home))
+
+        yield new
 
 
 @pytest.fixture(scope="module")

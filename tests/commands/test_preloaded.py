@@ -44,6 +44,7 @@ class Plugin(ApplicationPlugin):
     def activate(self, application):
         said = json.dumps({
             "arguments": sys.argv,
+            "original": sys.orig_argv,
             "path": sys.path,
             "directory": os.getcwd(),
             "environment": sorted(os.environ.items()),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.cases import soak_but
+from tests.laboratory.changes import with_constants
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
@@ -28,7 +29,6 @@ from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.prefixes import system_python
 from tests.laboratory.prefixes import with_poetry
-from tests.laboratory.preloaded import fixed
 from tests.laboratory.wheels import Distribution
 
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tests.laboratory.running import Result
 
 MODE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
+RELOCKING = "poetry_plugin_safe_install.own_packages.relocking"
+NO_RELOCKING = with_constants({f"{RELOCKING}:LIMIT": 0.0})
+"""Where a refusal is proved: not its advice, which takes longer (see test_advice)."""
 FAULTY = "2.2.1"
 """The Poetry of F6, which an older packaging broke."""
 BOTH = (
@@ -65,24 +68,6 @@ def wheels() -> None:
         name, version = requirement.replace("-", "_").split("==")
         if not list(WHEELS.glob(f"{name}-{version}-*")):
             download(poetry_home(protected=False).python, requirement)
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Callable[..., PoetryHome]:
-    """A Poetry that the test may damage."""
-
-    def new(version: str = NEWEST, *, protected: bool = True) -> PoetryHome:
-        name = f"home-{version}-{protected}"
-        return poetry_home(version, protected=protected).clone(tmp_path / name)
-
-    return new
-
-
-@pytest.fixture
-def unchanged(clone: Callable[..., PoetryHome]) -> Iterator[PoetryHome]:
-    """A Poetry that may not be changed: what would is refused."""
-    with fixed(clone()) as home:
-        yield home
 
 
 @dataclass(frozen=True)
@@ -227,7 +212,7 @@ def test_strict_refuses_every_downgrade(
     case = OLDER_MORE_ITERTOOLS
     project = locked_project(case.locked, case.accepted)
     before = fingerprint(project, home.site_packages)
-    strict = {MODE: "strict"}
+    strict = {MODE: "strict", **NO_RELOCKING}
 
     project.poetry(home, "install", venv=home.path, environ=strict).failed(*case.row)
     assert fingerprint(project, home.site_packages) == before
@@ -449,10 +434,10 @@ def path_dependency(project: Project, name: str, files: dict[str, str]) -> None:
 
 
 def test_what_takes_the_place_of_an_own_package(
-    unchanged: PoetryHome, new_project: Callable[..., Project]
+    clone: Callable[..., PoetryHome], new_project: Callable[..., Project]
 ) -> None:
     """Each is refused whole, and ``--check`` knows it; F23."""
-    home = unchanged
+    home = clone()
     installed = version_of(home, "packaging")
     named = new_project("named", name="tomlkit")
     scripts = '[project.scripts]\npoetry = "demo:main"\n'
@@ -475,7 +460,7 @@ def test_what_takes_the_place_of_an_own_package(
         before = fingerprint(project, home.site_packages, home.path / "bin")
 
         checked = project.poetry(home, "safe-install", "--check", venv=home.path)
-        result = project.poetry(home, "install", venv=home.path)
+        result = project.poetry(home, "install", venv=home.path, environ=NO_RELOCKING)
 
         checked.failed("would be refused", reason)
         result.failed("would damage the Poetry that runs it", reason)
@@ -485,12 +470,12 @@ def test_what_takes_the_place_of_an_own_package(
 
 
 def test_pin_is_refused_where_a_requirement_does_not_accept_it(
-    unchanged: PoetryHome,
+    clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
     own_folder: Path,
 ) -> None:
     Distribution("demanding", "1.0", requires=("packaging<24",)).wheel(own_folder)
-    home = unchanged
+    home = clone()
     for project, requirer in (
         (locked_project(("demanding",), ("demanding",), "a"), "demanding 1.0"),
         (
@@ -500,7 +485,7 @@ def test_pin_is_refused_where_a_requirement_does_not_accept_it(
     ):
         before = fingerprint(project, home.site_packages)
 
-        refused = project.poetry(home, "install", venv=home.path)
+        refused = project.poetry(home, "install", venv=home.path, environ=NO_RELOCKING)
         pinned = project.poetry(home, "install", venv=home.path, environ={MODE: "pin"})
 
         reason = f"{requirer} requires packaging ("
@@ -521,20 +506,19 @@ def test_commands_that_write_the_project_are_refused_whole(
         ("packaging==23.2", "harmless"), ("packaging<24", "harmless")
     )
     fresh = locked_project(("harmless",), ("harmless",), name="fresh")
-    with fixed(home):
-        for one, arguments in (
-            (fresh, ["add", "packaging<24"]),
-            (fresh, ["add", "--group", "dev", "packaging<24"]),
-            (project, ["update"]),
-            (project, ["remove", "packaging"]),
-            (project, ["install", "--sync"]),
-        ):
-            before = fingerprint(one, home.site_packages)
+    for one, arguments in (
+        (fresh, ["add", "packaging<24"]),
+        (fresh, ["add", "--group", "dev", "packaging<24"]),
+        (project, ["update"]),
+        (project, ["remove", "packaging"]),
+        (project, ["install", "--sync"]),
+    ):
+        before = fingerprint(one, home.site_packages)
 
-            result = one.poetry(home, *arguments, venv=home.path)
+        result = one.poetry(home, *arguments, venv=home.path, environ=NO_RELOCKING)
 
-            result.failed("would damage the Poetry that runs it")
-            assert fingerprint(one, home.site_packages) == before, arguments
+        result.failed("would damage the Poetry that runs it")
+        assert fingerprint(one, home.site_packages) == before, arguments
 
 
 def test_a_project_without_lock_file_gets_none(
@@ -544,7 +528,8 @@ def test_a_project_without_lock_file_gets_none(
     project = new_project(dependencies=("packaging<24",))
     before = fingerprint(project, home.site_packages)
 
-    project.poetry(home, "install", venv=home.path).failed("changed, but")
+    refused = project.poetry(home, "install", venv=home.path, environ=NO_RELOCKING)
+    refused.failed("changed, but")
 
     assert fingerprint(project, home.site_packages) == before
 
@@ -578,7 +563,9 @@ def test_dry_run_shows_the_verdict(
     before = fingerprint(project, home.site_packages)
 
     result = project.poetry(
-        home, "install", "--dry-run", venv=home.path, environ={MODE: mode}
+        *(home, "install", "--dry-run"),
+        venv=home.path,
+        environ={MODE: mode, **NO_RELOCKING},
     )
 
     assert result.code == (1 if mode == "refuse" else 0), result.out

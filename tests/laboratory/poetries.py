@@ -139,32 +139,40 @@ def _template(home: PoetryHome) -> Path:
             home.site_packages, directory, symlinks=True, dirs_exist_ok=True
         )
         directory.chmod(0o755)
-        TEMPLATES[home] = (directory, _state(directory))
+        TEMPLATES[home] = (directory, state_of(directory))
     CLONED.add(home)
     return TEMPLATES[home][0]
 
 
-def _state(directory: Path) -> State:
+def state_of(directory: Path) -> State:
+    """Every file that is there, and what shows that it was written or replaced."""
     found: State = {}
-    for path in directory.rglob("*"):
-        if not path.is_dir():
-            seen = path.lstat()
-            about = (seen.st_size, seen.st_mtime_ns, seen.st_mode, seen.st_uid)
-            found[str(path.relative_to(directory))] = about
+    below = [str(directory)]
+    while below:
+        with os.scandir(below.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                    continue
+                seen = entry.stat(follow_symlinks=False)
+                about = (seen.st_size, seen.st_mtime_ns, seen.st_mode, seen.st_uid)
+                found[entry.path] = (seen.st_ino, *about)
     return found
 
 
 def spoiled_templates() -> list[str]:
     """Files that clones share and that were written since somebody looked."""
-    spoiled = []
+    spoiled: list[str] = []
     while CLONED:
         home = CLONED.pop()
         directory, before = TEMPLATES[home]
-        now = _state(directory)
+        now = state_of(directory)
         changed = sorted(name for name in before if now.get(name) != before[name])
         if changed:
             del TEMPLATES[home]
-        spoiled += [f"{home.path.name}/{name}" for name in changed]
+        spoiled += [
+            f"{home.path.name}/{Path(name).relative_to(directory)}" for name in changed
+        ]
     return spoiled
 
 

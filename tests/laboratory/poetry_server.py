@@ -114,6 +114,7 @@ def become(
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = command
+    sys.orig_argv = [sys.executable, *command]
     places = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place]
     after = sys.path.index(SCRIPTS) + 1
     sys.path[after:after] = places

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.laboratory import CACHE
+from tests.laboratory.clones import is_as_made
 from tests.laboratory.running import Running
 
 
@@ -185,7 +186,8 @@ def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process
     """How to start a command of this Poetry: as ``subprocess.Popen``, or faster.
 
     Executed is what differs in how Python or Poetry are loaded, and each Poetry that a
-    test has for itself: it may be changed, unless it is among those that are fixed.
+    test has for itself: it may be changed, unless it is among those that are fixed, or
+    is a borrowed one that so far was not.
     """
     if not _can_be_forked(home, environ):
         return subprocess.Popen
@@ -222,7 +224,7 @@ def _can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
     constants = environ.get("CONSTANTS", "").split()
     return (
         CAN_FORK
-        and (home.path.parent == CACHE / "poetry" or home in FIXED)
+        and (home.path.parent == CACHE / "poetry" or home in FIXED or is_as_made(home))
         and environ.get("PYTHONPATH", "") in CHANGES
         and python <= set(HARMLESS)
         and not environ.get("RENAME")
