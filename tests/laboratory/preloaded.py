@@ -189,7 +189,7 @@ def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process
     test has for itself: it may be changed, unless it is among those that are fixed, or
     is a borrowed one that so far was not.
     """
-    if not _can_be_forked(home, environ):
+    if not can_be_forked(home, environ):
         return subprocess.Popen
     key = _key(home, environ)
     with ONE_AT_A_TIME:
@@ -201,7 +201,7 @@ def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process
 
 def shared(home: PoetryHome, environ: Mapping[str, str]) -> Preloaded:
     """The process that all tests of this one have in common."""
-    assert _can_be_forked(home, environ)
+    assert can_be_forked(home, environ)
     key = _key(home, environ)
     with ONE_AT_A_TIME:
         if key not in STARTED:
@@ -219,7 +219,7 @@ def _key(home: PoetryHome, environ: Mapping[str, str]) -> Key:
     return home, frozenset(read.items())
 
 
-def _can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
+def can_be_forked(home: PoetryHome, environ: Mapping[str, str]) -> bool:
     python = {name for name in environ if name.startswith("PYTHON")}
     constants = environ.get("CONSTANTS", "").split()
     return (
