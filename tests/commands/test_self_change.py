@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.cases import soak_but
-from tests.laboratory.changes import with_constants
+from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import NEWEST
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from tests.laboratory.running import Result
 
 MODE = "POETRY_SAFE_INSTALL_ON_SELF_CHANGE"
-RELOCKING = "poetry_plugin_safe_install.own_packages.relocking"
-NO_RELOCKING = with_constants({f"{RELOCKING}:LIMIT": 0.0})
-"""Where a refusal is proved: not its advice, which takes longer (see test_advice)."""
 FAULTY = "2.2.1"
 """The Poetry of F6, which an older packaging broke."""
 BOTH = (
@@ -290,7 +287,9 @@ main()
 """Poetry that is killed when its own packages are changed and nothing is proved."""
 
 
-@pytest.mark.parametrize("way", ["next command", "module"])
+@pytest.mark.parametrize(
+    "way", soak_but([("next command",)], [("next command",), ("module",)])
+)
 def test_a_kill_between_the_change_and_the_proof(
     way: str, clone: Callable[..., PoetryHome], lying: Project
 ) -> None:
@@ -359,6 +358,7 @@ def test_allow(
     still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
 
 
+@pytest.mark.soak
 def test_allow_the_removal_of_one(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory.poetries import NEWEST
+from tests.laboratory.cases import soak_but
+from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.projects import Project
@@ -39,9 +40,8 @@ def backends() -> None:
 
 
 @pytest.fixture
-def own_home(tmp_path: Path) -> PoetryHome:
-    """A Poetry that the test may damage."""
-    return poetry_home(NEWEST).clone(tmp_path / "home")
+def own_home(clone: Callable[..., PoetryHome]) -> PoetryHome:
+    return clone()
 
 
 def library(
@@ -100,7 +100,10 @@ def works(home: PoetryHome, project: Project) -> None:
         project.poetry(home, command, venv=home.path).succeeded()
 
 
-@pytest.mark.parametrize(("backend", "way"), PAIRS)
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    soak_but([("hatchling", "git"), ("flit", "editable")], PAIRS),
+)
 def test_files_of_an_own_package(
     backend: str,
     way: str,
@@ -129,7 +132,10 @@ def test_files_of_an_own_package(
     works(own_home, new_project("other", name="other"))
 
 
-@pytest.mark.parametrize(("backend", "way"), PAIRS)
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    soak_but([("setuptools", "path"), ("setuptools", "editable")], PAIRS),
+)
 def test_a_script_of_an_own_package(
     backend: str,
     way: str,
@@ -150,7 +156,10 @@ def test_a_script_of_an_own_package(
     works(own_home, new_project("other", name="other"))
 
 
-@pytest.mark.parametrize(("backend", "way"), PAIRS)
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    soak_but([("setuptools", "path"), ("hatchling", "git")], PAIRS),
+)
 def test_the_name_of_an_own_package(
     backend: str,
     way: str,
@@ -173,7 +182,9 @@ def test_the_name_of_an_own_package(
         checked = project.poetry(
             own_home, "safe-install", "--check", venv=own_home.path
         )
-        result = project.poetry(own_home, "install", venv=own_home.path)
+        result = project.poetry(
+            own_home, "install", venv=own_home.path, environ=NO_RELOCKING
+        )
 
         checked.failed("would be refused", reason)
         result.failed("would damage the Poetry that runs it", reason)
@@ -183,7 +194,10 @@ def test_the_name_of_an_own_package(
 
 @pytest.mark.parametrize(
     ("layout", "backend"),
-    [("flat", "poetry-core"), ("src", "poetry-core"), ("src", "setuptools")],
+    soak_but(
+        [("flat", "poetry-core"), ("src", "setuptools")],
+        [("flat", "poetry-core"), ("src", "poetry-core"), ("src", "setuptools")],
+    ),
 )
 def test_package_folders_of_the_project_itself(
     layout: str,

@@ -28,3 +28,8 @@ def with_constants(values: Mapping[str, float | str]) -> dict[str, str]:
     """Other values of constants, each by its place: ``package.module:NAME``."""
     given = " ".join(f"{place}={value!r}" for place, value in values.items())
     return {"PYTHONPATH": str(PAUSES), "CONSTANTS": given}
+
+
+RELOCKING_LIMIT = "poetry_plugin_safe_install.own_packages.relocking:LIMIT"
+NO_RELOCKING = with_constants({RELOCKING_LIMIT: 0.0})
+"""Where a refusal is proved: not its advice, which takes longer (see test_advice)."""

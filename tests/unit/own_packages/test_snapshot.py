@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 from importlib import import_module
@@ -24,6 +25,9 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution as Installed
+
+
+KEPT = "poetry_plugin_safe_install.own_packages.kept"
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +152,30 @@ def test_what_is_broken_is_put_back(
         "keepsake-1.0.dist-info"
     ]
     kept.discard()
+
+
+def test_what_a_killed_command_has_kept_is_put_back_without_poetry(
+    installed: list[Installed], tmp_path: Path
+) -> None:
+    """By the module itself, in a process that knows nothing of the command."""
+    before = files_of(tmp_path)
+    lost = taken(installed)
+    (tmp_path / "keepsake" / "harm.py").write_text("in place\n")
+    Distribution("keepsake", "2.0", {"keepsake/new.py": ""}).unpack(tmp_path)
+    assert files_of(tmp_path) != before
+
+    said = subprocess.run(
+        [sys.executable, "-m", KEPT],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert said.stdout == "put back: keepsake\n"
+    assert files_of(tmp_path) == before
+    assert not (tmp_path / DIRECTORY).exists()
+    lost.discard()
 
 
 def test_copies_are_where_the_next_command_looks() -> None:
