@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.changes import RELOCKING_LIMIT
+from tests.laboratory.changes import with_constants
 from tests.laboratory.poetries import DEFAULT_PYTHON
-from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
     from tests.laboratory.poetries import PoetryHome
 
-PATIENT = """\
-import poetry_plugin_safe_install.own_packages.relocking as r; r.LIMIT = 120.0
-"""
-"""A line of a .pth file: these tests also run where everything takes longer."""
+PATIENT = with_constants({RELOCKING_LIMIT: 120.0})
+"""These tests also run where everything takes longer."""
+
+HURRIED = with_constants({RELOCKING_LIMIT: 0.2})
 
 ISOLATE = "Keep Poetry in an environment of its own"
 PIN = "Leave these packages as they are"
@@ -41,18 +42,6 @@ REMOVE = "Remove it from the project only"
 def wheels() -> None:
     if not list(WHEELS.glob("packaging-23.2-*")):
         download(poetry_home(protected=False).python, "packaging==23.2")
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Callable[[str], PoetryHome]:
-    """A Poetry that the test may damage, and that takes its time over advice."""
-
-    def new(name: str) -> PoetryHome:
-        home = poetry_home(NEWEST).clone(tmp_path / name)
-        (home.site_packages / "zzz-patient.pth").write_text(PATIENT)
-        return home
-
-    return new
 
 
 @pytest.fixture
@@ -128,15 +117,15 @@ def test_each_line_works_when_pasted(
     accepted: str,
     arguments: list[str],
     expected: set[str],
-    clone: Callable[[str], PoetryHome],
+    clone: Callable[..., PoetryHome],
     locked: Callable[..., Project],
     new_venv: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
     project = locked(accepted)
-    home = clone("home")
+    home = clone()
 
-    said = project.poetry(home, *arguments, venv=home.path)
+    said = project.poetry(home, *arguments, venv=home.path, environ=PATIENT)
 
     said.failed("would damage the Poetry that runs it")
     ways = ways_out(said.out)
@@ -144,7 +133,7 @@ def test_each_line_works_when_pasted(
     for number, what in enumerate(expected):
         copy = Project(tmp_path / f"pasted-{number}", project.environ)
         shutil.copytree(project.path, copy.path)
-        other = clone(f"home-{number}")
+        other = clone()
         for line in ways[what]:
             paste(copy, other, line)
         copy.poetry(other, "check", venv=other.path).succeeded()
@@ -152,7 +141,7 @@ def test_each_line_works_when_pasted(
 
 
 def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
-    clone: Callable[[str], PoetryHome],
+    clone: Callable[..., PoetryHome],
     locked: Callable[..., Project],
     own_folder: Path,
 ) -> None:
@@ -160,29 +149,25 @@ def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
     for version in ("0.5", "5.0"):
         Distribution("tomlkit", version).wheel(own_folder)
     project = locked("tomlkit", "tomlkit==0.5")
-    home = clone("home")
+    home = clone()
 
-    said = project.poetry(home, "install", venv=home.path)
+    said = project.poetry(home, "install", venv=home.path, environ=PATIENT)
 
     said.failed("would damage the Poetry that runs it")
     assert RELOCK not in ways_out(said.out)
 
 
 def test_what_is_not_found_in_time_is_not_advised(
-    clone: Callable[[str], PoetryHome],
+    clone: Callable[..., PoetryHome],
     locked: Callable[..., Project],
     tmp_path: Path,
 ) -> None:
     """The solver is ended when its time is over, and takes its files along."""
-    project, home = locked("packaging"), clone("home")
-    hurried = PATIENT.replace("120.0", "0.2")
-    patient = home.site_packages / "zzz-patient.pth"
-    patient.unlink()
-    patient.write_text(hurried)
+    project, home = locked("packaging"), clone()
     (temp := tmp_path / "temp").mkdir()
 
     said = project.poetry(
-        home, "install", venv=home.path, environ={"TMPDIR": str(temp)}
+        home, "install", venv=home.path, environ={"TMPDIR": str(temp), **HURRIED}
     )
 
     said.failed("would damage the Poetry that runs it")
@@ -191,19 +176,19 @@ def test_what_is_not_found_in_time_is_not_advised(
 
 
 def test_the_lines_lead_to_the_project_from_elsewhere(
-    clone: Callable[[str], PoetryHome], locked: Callable[..., Project], tmp_path: Path
+    clone: Callable[..., PoetryHome], locked: Callable[..., Project], tmp_path: Path
 ) -> None:
     project = locked("packaging")
-    home = clone("home")
+    home = clone()
     elsewhere = Project(tmp_path, project.environ)
-    place = str(project.path)
+    where = ("-C", str(project.path))
 
-    said = elsewhere.poetry(home, "-C", place, "install", venv=home.path)
+    said = elsewhere.poetry(home, *where, "install", venv=home.path, environ=PATIENT)
 
     lines = ways_out(said.out)[RELOCK]
     assert lines == [
-        f"poetry --directory {place} update --lock packaging",
-        f"poetry --directory {place} install",
+        f"poetry --directory {project.path} update --lock packaging",
+        f"poetry --directory {project.path} install",
     ]
     for line in lines:
         paste(elsewhere, home, line)

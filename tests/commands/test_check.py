@@ -26,13 +26,13 @@ from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from tests.laboratory import ROOT
 from tests.laboratory.cases import soak_but
+from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.changes import renamed
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
-from tests.laboratory.preloaded import fixed
 from tests.laboratory.told import told
 from tests.laboratory.wheels import Distribution
 from tests.screens import Terminal
@@ -159,9 +159,14 @@ def snapshot(*roots: Path) -> dict[str, tuple[object, ...]]:
 @pytest.fixture
 def places(
     tmp_path: Path, shared_environ: dict[str, str]
-) -> Iterator[Callable[[], dict[str, tuple[object, ...]]]]:
-    """Project, store, environments, temporary files; Poetry's caches and settings."""
-    yield lambda: snapshot(tmp_path, Path(shared_environ["HOME"]))
+) -> Iterator[Callable[..., dict[str, tuple[object, ...]]]]:
+    """Project, store, environments, temporary files; Poetry's caches and settings.
+
+    And the Poetry itself, where it is one of the test's own.
+    """
+    yield lambda *homes: snapshot(
+        tmp_path, Path(shared_environ["HOME"]), *(home.path for home in homes)
+    )
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
@@ -310,10 +315,8 @@ def test_nothing_wrong(
 
 
 @pytest.fixture
-def own_home(home: PoetryHome, tmp_path: Path) -> Iterator[PoetryHome]:
-    """A Poetry that a project may install into, as long as it stays what it is."""
-    with fixed(home.clone(tmp_path / "home")) as own:
-        yield own
+def own_home(clone: Callable[..., PoetryHome]) -> PoetryHome:
+    return clone()
 
 
 OLD = "packaging==23.2"
@@ -364,30 +367,21 @@ def with_old_packaging(
 def test_says_of_own_packages_what_an_install_does(
     version: str,
     with_old_packaging: Callable[[], Project],
-    places: Callable[[], object],
-    tmp_path: Path,
+    places: Callable[..., object],
+    clone: Callable[..., PoetryHome],
     index: LocalIndex,
 ) -> None:
     """With the very options that it is given, and without asking an index."""
-    with fixed(poetry_home(version).clone(tmp_path / "home")) as home:
-        check_and_install(home, with_old_packaging(), places, index)
-
-
-def check_and_install(
-    home: PoetryHome,
-    project: Project,
-    places: Callable[[], object],
-    index: LocalIndex,
-) -> None:
+    home, project = clone(version), with_old_packaging()
     harmful = [("--with", "old"), ("--extras", "old"), ("--sync",)]
     harmless = [(), ("--only", "main"), ("--with", "old", "--without", "old")]
     index.requests.clear()
-    before = places()
+    before = places(home)
     shown = {
         options: checked(project, home, *options, venv=home.path)
         for options in (*harmful, *harmless)
     }
-    assert places() == before
+    assert places(home) == before
     assert not index.requests
     expected = {"isolation": "risk"}
     if shown[()].findings["caches"]["facts"]["unpacks_in_place"]:
@@ -397,7 +391,9 @@ def check_and_install(
         assert shown[options].findings["own-packages"]["facts"]["concerned"]
     for options in harmful:
         assert shown[options].not_ok == {**expected, "own-packages": "refused"}
-        install = project.poetry(home, "safe-install", *options, venv=home.path)
+        install = project.poetry(
+            home, "safe-install", *options, venv=home.path, environ=NO_RELOCKING
+        )
         install.failed("This would damage the Poetry that runs it")
     for options in harmful[:2]:
         facts = shown[options].findings["own-packages"]["facts"]
@@ -466,7 +462,7 @@ def test_own_packages_in_the_table(
 def test_own_packages_are_not_known(
     with_old_packaging: Callable[[], Project],
     own_home: PoetryHome,
-    places: Callable[[], object],
+    places: Callable[..., object],
 ) -> None:
     """Where Poetry refuses to install, in its words, and apart from the JSON."""
     project = with_old_packaging()
@@ -484,9 +480,9 @@ def test_own_packages_are_not_known(
         lock.unlink()
         if text is not None:
             lock.write_text(text)
-        before = places()
+        before = places(own_home)
         shown = checked(project, own_home, *options, venv=own_home.path)
-        assert places() == before
+        assert places(own_home) == before
         expected = {"isolation": "risk", "own-packages": "note", "project": "refused"}
         if text is None:
             del expected["project"]
