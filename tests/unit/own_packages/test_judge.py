@@ -316,14 +316,32 @@ def _requires(requirer: str, package: str, specifier: str) -> Requires:
     )
 
 
-@given(
-    own=releases(),
-    lock=releases(),
-    removed=st.sets(st.sampled_from(NAMES), max_size=2),
-    mode=st.sampled_from(["refuse", "pin", "strict"]),
-)
-@settings(deadline=None, max_examples=200)
+CASES = {
+    "own": releases(),
+    "lock": releases(),
+    "removed": st.sets(st.sampled_from(NAMES), max_size=2),
+    "mode": st.sampled_from(["refuse", "pin", "strict"]),
+}
+
+
+@given(**CASES)
+@settings(deadline=None, max_examples=60)
 def test_what_comes_of_it_violates_no_requirement(
+    own: dict[str, Release], lock: dict[str, Release], removed: set[str], mode: str
+) -> None:
+    violates_none(own, lock, removed, mode)
+
+
+@pytest.mark.soak
+@given(**CASES)
+@settings(deadline=None, max_examples=500)
+def test_what_comes_of_many_violates_no_requirement(
+    own: dict[str, Release], lock: dict[str, Release], removed: set[str], mode: str
+) -> None:
+    violates_none(own, lock, removed, mode)
+
+
+def violates_none(
     own: dict[str, Release], lock: dict[str, Release], removed: set[str], mode: str
 ) -> None:
     locked = {name: release for name, release in lock.items() if name not in removed}
