@@ -6,6 +6,7 @@ import json
 import shutil
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -196,7 +197,8 @@ def edit(project: Project, change: Edit) -> None:
     assert change.old in text
     project.pyproject.write_text(text.replace(change.old, change.new, 1))
     if change.lock:
-        project.poetry(poetry_home(protected=False), "lock")
+        with suppress(AssertionError):  # some cannot be locked, as an install finds out
+            project.lock()
 
 
 Run = Callable[..., "Result"]
@@ -282,17 +284,17 @@ def test_lock_files(text: str | None, project: Project, tmp_path: Path) -> None:
     agree(project, run)
 
 
-@pytest.mark.parametrize(
-    ("change", "text", "options"),
-    [
-        (None, "kept", ()),
-        (None, "kept", ("--with", "other")),
-        (STALE, "kept", ()),
-        (BAD, "kept", ()),
-        (None, None, ()),
-        (None, "[[", ()),
-    ],
+ALIKE = (
+    (None, "kept", ()),
+    (BAD, "kept", ()),
+    (None, None, ()),
+    (None, "kept", ("--with", "other")),
+    (STALE, "kept", ()),
+    (None, "[[", ()),
 )
+
+
+@pytest.mark.parametrize(("change", "text", "options"), soak_but(ALIKE[:3], ALIKE))
 def test_the_table_says_what_the_json_says(
     change: Edit | None,
     text: str | None,

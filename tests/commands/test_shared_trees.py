@@ -89,9 +89,7 @@ def second_waits(
 
 @pytest.mark.parametrize(
     "backend",
-    soak_but(
-        [("in-tree",), ("setuptools",)], [("in-tree",), ("setuptools",), ("hatchling",)]
-    ),
+    soak_but([("in-tree",)], [("in-tree",), ("setuptools",), ("hatchling",)]),
 )
 def test_two_projects_share_a_library(
     backend: str,
