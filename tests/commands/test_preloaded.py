@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 
+from collections import Counter
 from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from tests.laboratory import preloaded
+from tests.laboratory.on_path import on_path
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -150,23 +154,58 @@ def _generic(text: str, name: str) -> str:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_its_process_is_as_if_it_were_executed(
-    version: str, new_project: Callable[..., Project], own_folder: Path
+    version: str,
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also where a script runs it, and by the third time it is forked."""
     home = poetry_home(version)
+    scripts = on_path(home)
     entry = "[poetry.application.plugin]\ntelling = telling:Plugin\n"
     Distribution("telling", "1.0", {"telling.py": TELLING}, (), entry).wheel(own_folder)
     project = new_project(requires_plugins='telling = "*"')
     project.poetry(home, "install", "--no-root").succeeded()
     command = [str(home.executable), "--no-ansi", "check"]
-    environ = project.environment(environ={"TMPDIR": str(own_folder)})
+    path = f"{scripts}:{os.environ['PATH']}"
+    environ = project.environment(environ={"TMPDIR": str(own_folder), "PATH": path})
+    monkeypatch.setattr(preloaded, "CAN_FORK", True)
+    monkeypatch.setattr(preloaded, "OFTEN", 2)
+    monkeypatch.setattr(preloaded, "WANTED", Counter())
     said = []
+
+    def run(command: list[str], **how: Any) -> None:
+        running = Running(command, cwd=project.path, env=environ, **how)
+        out = running.result().succeeded().out
+        said.append(json.loads(out.splitlines()[0]))
+
+    run(command)
     with Preloaded(home, environ) as poetry:
-        for begin in (None, poetry.start):
-            how = {"begin": begin} if begin else {}
-            running = Running(command, cwd=project.path, env=environ, **how)
-            out = running.result().succeeded().out
-            said.append(json.loads(out.splitlines()[0]))
-    assert said[0] == said[1]
+        run(command, begin=poetry.start)
+    for _ in range(2):
+        run([str(scripts / "poetry"), *command[1:]])
+    assert preloaded.WANTED.total() == 2
+    assert [one == said[0] for one in said] == [True] * 4, said
+
+
+@pytest.mark.parametrize("often", [1, 1000])
+def test_a_script_is_told_how_it_ended(
+    often: int,
+    home: PoetryHome,
+    new_project: Callable[..., Project],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preloaded, "OFTEN", often)
+    project = new_project()
+    script = """
+        poetry run sh -c 'exit 3'; echo $?
+        poetry wrong >out 2>error; echo $?; wc -l <out; grep -c wrong error
+        echo input | poetry run cat
+    """
+    environ = project.environment()
+    environ["PATH"] = f"{on_path(home)}:{environ['PATH']}"
+    said = Running(["sh", "-c", script], cwd=project.path, env=environ)
+    assert said.result().succeeded().out.split()[-5:] == ["3", "1", "0", "1", "input"]
 
 
 def test_a_signal_ends_it(

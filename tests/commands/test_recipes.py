@@ -27,6 +27,7 @@ import yaml
 from tests.laboratory import ROOT
 from tests.laboratory.cases import soak_but
 from tests.laboratory.interpreters import write_interpreter
+from tests.laboratory.on_path import on_path
 from tests.laboratory.projects import Project
 from tests.laboratory.pythons import pythons
 from tests.laboratory.running import Result
@@ -75,7 +76,8 @@ def shell(
     environ: Mapping[str, str] | None = None,
 ) -> Result:
     environment = project.environment(venv, environ)
-    path = [home.executable.parent, BIN, interpreters(), environment["PATH"]]
+    own = home.executable.parent
+    path = [on_path(home), own, BIN, interpreters(), environment["PATH"]]
     environment["PATH"] = os.pathsep.join(map(str, path))
     done = subprocess.run(
         ["bash", "-eu", "-c", command],

@@ -196,16 +196,19 @@ def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process
         WANTED[key] += 1
         if WANTED[key] < OFTEN:
             return subprocess.Popen
-    return shared(home, environ).start
+    return _of_all_tests(key, environ).start
 
 
 def shared(home: PoetryHome, environ: Mapping[str, str]) -> Preloaded:
     """The process that all tests of this one have in common."""
     assert can_be_forked(home, environ)
-    key = _key(home, environ)
+    return _of_all_tests(_key(home, environ), environ)
+
+
+def _of_all_tests(key: Key, environ: Mapping[str, str]) -> Preloaded:
     with ONE_AT_A_TIME:
         if key not in STARTED:
-            STARTED[key] = Preloaded(home, environ)
+            STARTED[key] = Preloaded(key[0], environ)
             atexit.register(STARTED[key].end)
         return STARTED[key]
 
