@@ -1,7 +1,7 @@
 """Where Ctrl-C may cut an install short: between operations, and while it waits.
 
 Anywhere else it could hit the main thread as it starts another one, or within a lock
-that the others need: Python then waits for ever for a thread that nobody wakes.
+that the others need: Python then waits indefinitely for a thread that nobody wakes.
 """
 
 from __future__ import annotations
