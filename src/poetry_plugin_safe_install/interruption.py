@@ -92,6 +92,19 @@ class Interruption:
         if not before:
             self.let_in()
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """
+        :raises KeyboardInterrupt: as if nothing was held back.
+        """
+        before = self._is_held_back
+        try:
+            self._is_held_back = False
+            self.let_in()
+            yield
+        finally:
+            self._is_held_back = before
+
     def let_in(self) -> None:
         """
         :raises KeyboardInterrupt: if Ctrl-C was pressed while it was held back.

@@ -106,7 +106,7 @@ def test_an_interrupt_while_a_thread_is_started(
 def test_an_interrupt_between_operations(
     of_wheels: Project, home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
-    """Where one is executed after the other, the next one is not."""
+    """Where one is executed after the other, the next one is not executed."""
     project, venv = of_wheels, new_venv("environment")
     project.poetry(home, "install", venv=venv).succeeded()
     removal = "poetry.installation.executor:Executor._execute_uninstall:after"

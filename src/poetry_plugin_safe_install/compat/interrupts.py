@@ -1,7 +1,7 @@
-"""Where Ctrl-C may cut an install short: between operations, and while it waits.
+"""Where Ctrl-C may cut an install short: not while the main thread has others work.
 
-Anywhere else it could hit the main thread as it starts another one, or within a lock
-that the others need: Python then waits indefinitely for a thread that nobody wakes.
+It could hit the main thread as it starts another one, or within a lock that the others
+need: Python then waits indefinitely for a thread that nobody wakes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
         def held_back(self) -> AbstractContextManager[None]:
             """Until then it is only noted; at the end, and by ``let_in``, it is raised."""
+
+        def at_once(self) -> AbstractContextManager[None]:
+            """Meanwhile it is raised where it comes."""
 
         def let_in(self) -> None:
             """
@@ -84,7 +87,9 @@ def _execute_operation(
     executor: Executor,
     operation: Operation,
 ) -> None:
-    """Where they are executed one after the other, the main thread does it."""
-    original(executor, operation)
-    if _is_main():
-        interrupts.let_in()
+    """Where they are executed one after the other, the main thread does it, alone."""
+    if not _is_main():
+        original(executor, operation)
+        return
+    with interrupts.at_once():
+        original(executor, operation)
