@@ -21,6 +21,7 @@ from typing import Any
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
     from threading import RLock
 
@@ -35,7 +36,7 @@ SHELL_BASE = 128
 
 def watch_signals(command: StartingCommand) -> Interruption:
     """Have signals end a command as the shells expect, until it ends."""
-    interruption = Interruption()
+    interruption = Interruption(command.io.write_error_line)
     interruption.start()
     command.at_end(interruption.stop)
     command.before_work(partial(_watch_work, command, interruption))
@@ -54,7 +55,9 @@ class Interruption:
     """Watches for signals from ``start`` until ``stop``; those that the user or another
     plugin handles are left alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """:param say: shows a line to the user."""
+        self._say = say
         self.making = threading.RLock()
         """Held while a temporary directory is made."""
         self._received = 0
@@ -105,12 +108,18 @@ class Interruption:
         finally:
             self._is_held_back = before
 
-    def let_in(self) -> None:
+    def let_in(self, *, others_work: bool = False) -> None:
         """
+        :param others_work: whether Poetry is going to wait for threads then.
         :raises KeyboardInterrupt: if Ctrl-C was pressed while it was held back.
         """
         if self._is_due:
             self._is_due = False
+            if others_work:
+                self._say(
+                    "<warning>Interrupted: what is being installed still is. Another"
+                    " Ctrl-C ends it at once.</warning>"
+                )
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: object) -> None:

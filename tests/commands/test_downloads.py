@@ -11,6 +11,7 @@ import pytest
 
 from tests.laboratory.caching_index import PATIENT
 from tests.laboratory.caching_index import CachingIndex
+from tests.laboratory.libraries import in_tree
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
@@ -154,6 +155,28 @@ def test_a_bad_file_in_the_cache_is_downloaded_once_more(
     assert module_in(venv) == "whole = True\n"
     project.poetry(home, "install", "--no-root", venv=new_venv("three")).succeeded()
     assert index.asked(WHEEL) == [200, 200]
+
+
+def test_a_bad_archive_and_the_bad_wheel_that_was_built_from_it(
+    new_project: Callable[..., Project],
+    own_folder: Path,
+    home: PoetryHome,
+    cache: Path,
+    new_venv: Callable[..., Path],
+) -> None:
+    files = {"rebuilt/__init__.py": "", **in_tree("rebuilt")}
+    Distribution("rebuilt", "1.0", files).sdist(own_folder)
+    project = new_project(dependencies=("rebuilt",))
+    project.lock()
+    project.poetry(home, "install", venv=new_venv("one")).succeeded()
+    for kind in ("*.whl", "*.tar.gz"):
+        (path,) = (cache / "artifacts").rglob(f"rebuilt-{kind}")
+        os.truncate(path, 100)
+
+    venv = new_venv("two")
+    project.poetry(home, "install", venv=venv).succeeded()
+
+    assert list(venv.glob("lib/python*/site-packages/rebuilt/__init__.py"))
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.5.1"])

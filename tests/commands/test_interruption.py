@@ -83,6 +83,7 @@ def test_the_first_interrupt_lets_threads_end(
         running = project.start(home, "install", venv=venv, environ=pause.environment)
         arrival = pause.arrival()
         running.send_signal(signal.SIGINT)
+        running.says("Another Ctrl-C ends it at once")
         arrival.let_go()
         assert running.result().code == 130
     assert _has_library(venv)
@@ -132,6 +133,21 @@ def test_an_interrupt_while_the_environment_is_created(
         running.send_signal(signal.SIGINT)
         assert running.result().code == 130
     project.poetry(home, "install", environ=fresh).succeeded()
+
+
+def test_an_interrupt_as_a_command_ends(
+    of_wheels: Project, home: PoetryHome, new_venv: Callable[..., Path]
+) -> None:
+    project, venv = of_wheels, new_venv("environment")
+    project.poetry(home, "install", venv=venv).succeeded()
+    place = "poetry_plugin_safe_install.locks.session:Session.release_all:before"
+    with Pause(place) as pause:
+        running = project.start(home, "install", venv=venv, environ=pause.environment)
+        arrival = pause.arrival()
+        running.send_signal(signal.SIGINT)
+        arrival.let_go()
+        assert running.result().code == 130
+    project.poetry(home, "install", venv=venv).succeeded()
 
 
 def test_nothing_is_said_where_poetry_says_nothing(

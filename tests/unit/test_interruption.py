@@ -38,7 +38,7 @@ def work():
 late = []
 early = tempfile.TemporaryDirectory()
 threading.Thread(target=work).start()
-interruption = Interruption()
+interruption = Interruption(print)
 interruption.start()
 TEMPORARY.apply(interruption.making, None)
 os.kill(os.getpid(), signal.SIGTERM)

@@ -253,22 +253,32 @@ def _run(
     ``TERMINATE`` is not sent after ``SystemExit`` and ``KeyboardInterrupt``.
     """
     protected: _ProtectedCommand | None = vars(application).pop(ATTRIBUTE, None)
-    final = protected.exit_status if protected else int
+    if protected is None:
+        return original(application, io)
     try:
-        return final(original(application, io))
+        return _run_protected(protected, original, application, io)
     except KeyboardInterrupt:
-        return final(1)  # as ``Application.run`` does
+        return protected.exit_status(1)  # as ``Application.run`` does
+
+
+def _run_protected(
+    protected: _ProtectedCommand,
+    original: Callable[..., int],
+    application: Application,
+    io: IO,
+) -> int:
+    try:
+        return protected.exit_status(original(application, io))
     except Exception as error:
         from poetry_plugin_safe_install.errors import exit_status_of
 
-        status = final(exit_status_of(error))
+        status = protected.exit_status(exit_status_of(error))
         if status == 1:
             raise
         application.render_error(error, io)  # ``Application.run`` would end with 1
         return status
     finally:
-        if protected:
-            protected.end()
+        protected.end()
 
 
 @EVENTS.uses("cleo.events.event_dispatcher", "EventDispatcher.get_listeners")

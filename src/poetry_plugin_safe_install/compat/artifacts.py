@@ -105,8 +105,9 @@ class _Looking(threading.local):
             return listed
         name, self.name = self.name, ""
         listed = list_files()
-        self.cached = next((path for path in listed if path.name == name), None)
-        self._listed = listed if self.cached else None
+        if name:
+            self.cached = next((path for path in listed if path.name == name), None)
+            self._listed = listed if self.cached else None
         return listed
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def at_once(self) -> AbstractContextManager[None]:
             """Meanwhile it is raised where it comes."""
 
-        def let_in(self) -> None:
+        def let_in(self, *, others_work: bool = False) -> None:
             """
             :raises KeyboardInterrupt: if there was one.
             """
@@ -75,7 +75,7 @@ def _wait(
         return original(tasks)
     while True:
         states = original(tasks, timeout=LATENCY)
-        interrupts.let_in()
+        interrupts.let_in(others_work=bool(states.not_done))
         if not states.not_done:
             return states
 
