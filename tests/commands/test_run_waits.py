@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
-HALF_INSTALLED = "poetry.installation.wheel_installer:WheelInstaller.install:before"
+HALF_INSTALLED = "poetry.installation.wheel_installer:install:before"
 LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
 USES_LEAF = ("run", "python", "-c", "import leaf; print('it is there')")
 

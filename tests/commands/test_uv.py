@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
 
-INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:before"
+INSTALLING = "poetry.installation.wheel_installer:install:before"
 DOWNLOADED = "poetry.installation.executor:Executor._download:after"
 TAIL = uses("lib")["tail"]
 WAITS = "Waiting to acquire"
