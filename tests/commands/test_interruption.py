@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from tests.laboratory.wheels import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Mapping
 
     from tests.laboratory.index import LocalIndex
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
+    from tests.laboratory.running import Running
 
 WHEELS = ("interrupted-a", "interrupted-b")
 INSTALLING = "poetry.installation.wheel_installer:WheelInstaller.install:after"
@@ -92,15 +95,11 @@ def test_the_first_interrupt_lets_threads_end(
 def test_an_interrupt_while_a_thread_is_started(
     of_wheels: Project, home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
-    """Python waits for ever for one that it has started and does not know of."""
+    """Python waits indefinitely for one that it has started and does not know of."""
     project, venv = of_wheels, new_venv("environment")
-    with Pause("threading:Thread.start:after") as pause:
-        environ = {**pause.environment, "POETRY_INSTALLER_MAX_WORKERS": "1"}
-        running = project.start(home, "install", venv=venv, environ=environ)
-        arrival = pause.arrival()
-        running.send_signal(signal.SIGINT)
-        arrival.let_go()
-        assert running.result(timeout=60).code == 130
+    environ = {"POETRY_INSTALLER_MAX_WORKERS": "1"}
+    command = partial(project.start, home, "install", venv=venv)
+    assert interrupted("threading:Thread.start:after", command, environ) == 130
     project.poetry(home, "install", venv=venv).succeeded()
 
 
@@ -111,14 +110,8 @@ def test_an_interrupt_between_operations(
     project, venv = of_wheels, new_venv("environment")
     project.poetry(home, "install", venv=venv).succeeded()
     removal = "poetry.installation.executor:Executor._execute_uninstall:after"
-    with Pause(removal) as pause:
-        running = project.start(
-            home, "remove", *WHEELS, venv=venv, environ=pause.environment
-        )
-        arrival = pause.arrival()
-        running.send_signal(signal.SIGINT)
-        arrival.let_go()
-        assert running.result().code == 130
+    command = partial(project.start, home, "remove", *WHEELS, venv=venv)
+    assert interrupted(removal, command) == 130
     left = list(venv.glob("lib/python*/site-packages/interrupted_*.dist-info/RECORD"))
     assert len(left) == 1
 
@@ -141,12 +134,8 @@ def test_an_interrupt_as_a_command_ends(
     project, venv = of_wheels, new_venv("environment")
     project.poetry(home, "install", venv=venv).succeeded()
     place = "poetry_plugin_safe_install.locks.session:Session.release_all:before"
-    with Pause(place) as pause:
-        running = project.start(home, "install", venv=venv, environ=pause.environment)
-        arrival = pause.arrival()
-        running.send_signal(signal.SIGINT)
-        arrival.let_go()
-        assert running.result().code == 130
+    command = partial(project.start, home, "install", venv=venv)
+    assert interrupted(place, command) == 130
     project.poetry(home, "install", venv=venv).succeeded()
 
 
@@ -176,6 +165,18 @@ def test_the_second_interrupt_does_not_wait(
     repaired = project.poetry(home, "install", venv=venv).succeeded()
     assert "Repaired: lib" in repaired.out
     assert _has_library(venv)
+
+
+def interrupted(
+    place: str, start: Callable[..., Running], environ: Mapping[str, str] | None = None
+) -> int:
+    """The status of a command that gets Ctrl-C at this place, and then goes on."""
+    with Pause(place) as pause:
+        running = start(environ={**(environ or {}), **pause.environment})
+        arrival = pause.arrival()
+        running.send_signal(signal.SIGINT)
+        arrival.let_go()
+        return running.result(timeout=60).code
 
 
 def _has_library(venv: Path) -> bool:
