@@ -164,7 +164,10 @@ def page(
         " scale. **Reach** is the figure that this project has set itself for a row: how"
         " long the protected commands may take, as a part of what the unprotected ones"
         " take unless said; the last column tells in a word whether it is reached."
-        " *Plugins known*: another clone on this machine has installed them before.",
+        " *Plugins known*: another clone on this machine has installed them before."
+        " *Plugins there* (and *least*): unprotected Poetry where it has nothing to install"
+        " but the project and works, with a checkout for each Python; nobody is faster"
+        " who lets Poetry do all that it does.",
         table(measured),
     ]
     if counted:

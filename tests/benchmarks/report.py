@@ -100,6 +100,8 @@ def _ratios(each: Measured, of: Callable[[Way], float]) -> str:
     text = f"{of(Way.PROTECTED) / base:.2f}"
     if Way.KNOWN in each.samples:
         text += f", known {of(Way.KNOWN) / base:.2f}"
+    if Way.SETTLED in each.samples:
+        text += f", least {of(Way.SETTLED) / base:.2f}"
     if each.troubles(Way.UNPROTECTED):
         text += " (which does not work)"
     return text
@@ -135,6 +137,7 @@ COLOURS = {
     Way.UNPROTECTED: "#b3541e",
     Way.PROTECTED: "#1f7a4d",
     Way.KNOWN: "#1f7a4d",
+    Way.SETTLED: "#6b7280",
     Way.FLOCK: "#6b7280",
     Way.UV: "#6b7280",
 }

@@ -31,6 +31,9 @@ class Way(Enum):
     PROTECTED = "protected"
     KNOWN = "protected, plugins known"
     """To this machine: another clone has installed them before."""
+    SETTLED = "unprotected, plugins there"
+    """The least that Poetry itself can do it with: every Python has a checkout of its own,
+    where its plugins are installed."""
     FLOCK = "flock"
     UV = "uv"
 
@@ -42,7 +45,7 @@ POETRIES = tuple(
 )
 """The ways that run Poetry. There is no flock(1) on macOS and Windows."""
 
-WITH_PLUGINS = (*POETRIES[:2], Way.KNOWN, *POETRIES[2:])
+WITH_PLUGINS = (*POETRIES[:2], Way.KNOWN, Way.SETTLED, *POETRIES[2:])
 """For projects that require plugins."""
 
 

@@ -137,10 +137,14 @@ class Workshop:
     def several_pythons(self) -> Iterator[Workload]:
         minors = list(pythons())[:4]
         minors = [minors[number % len(minors)] for number in range(4)]
+        numbered = [*enumerate(minors)]
 
         def prepare(way: Way) -> list[Job]:
-            project = self._fresh(f"b-{way.name.lower()}", way, minors)
-            venvs = [self._venv(f"b-{n}", minor) for n, minor in enumerate(minors)]
+            if way is Way.SETTLED:
+                projects = [self._settled(f"b-{n}", minor) for n, minor in numbered]
+            else:
+                projects = [self._fresh(f"b-{way.name.lower()}", way, minors)] * 4
+            venvs = [self._venv(f"b-{n}", minor) for n, minor in numbered]
             return [
                 [
                     command
@@ -152,7 +156,7 @@ class Workshop:
                         ),
                     )
                 ]
-                for venv, minor in zip(venvs, minors, strict=True)
+                for project, venv, minor in zip(projects, venvs, minors, strict=True)
             ]
 
         yield Workload(
@@ -186,12 +190,24 @@ class Workshop:
             project = self._tagged(name, required=True)
         return project
 
+    def _settled(self, name: str, minor: str) -> Project:
+        """A clone where unprotected Poetry has installed its plugins, and activates them."""
+        project = self._tagged(f"{name}-settled", required=True)
+        home = measured_home(minor, protected=False)
+        for _ in range(2):
+            venv = self._venv(f"{name}-warm", minor)
+            project.poetry(home, "install", venv=venv).succeeded()
+        return project
+
     # k. One install in a fresh clone, with a project plugin.
 
     def fresh_clone(self) -> Iterator[Workload]:
         def prepare(way: Way) -> list[Job]:
             name = f"k-{way.name.lower()}"
-            project = self._fresh(name, way, [DEFAULT_PYTHON])
+            if way is Way.SETTLED:
+                project = self._settled("k", DEFAULT_PYTHON)
+            else:
+                project = self._fresh(name, way, [DEFAULT_PYTHON])
             venv = self._venv(name)
             return [[Command(project, ("install",), venv)]]
 
