@@ -12,7 +12,6 @@ import csv
 import errno
 import os
 import shutil
-import threading
 
 from contextlib import contextmanager
 from contextlib import suppress
@@ -25,6 +24,7 @@ from poetry_plugin_safe_install.environments.removal import committed
 from poetry_plugin_safe_install.environments.removal import named_in
 from poetry_plugin_safe_install.environments.removal import remove
 from poetry_plugin_safe_install.environments.removal import remove_tree
+from poetry_plugin_safe_install.environments.targets import Targets
 from poetry_plugin_safe_install.errors import EnvironmentChangeError
 
 
@@ -46,13 +46,9 @@ class CommitPoint:
     def __init__(self, places: Places, uv: UvLock) -> None:
         self._places = places
         self._uv = uv
-        self._lock = threading.Lock()
-        self._targets: dict[str, set[str]] = {}
-        """What is being written by the threads of this process, by operation."""
+        self.targets = Targets()
         self._free: dict[str, list[str]] = {}
         """By site-packages, empty directories of operations that are over."""
-        self.is_contested = False
-        """Whether two operations at once were about to write the same file."""
 
     def writing(self) -> AbstractContextManager[None]:
         """Keep uv away meanwhile."""
@@ -121,10 +117,13 @@ class CommitPoint:
         except OSError:
             journal.close(change)
             return False
-        # Reading every RECORD takes time, and the project shares no file with others.
-        kept = frozenset() if job == PROJECT else self._kept(change)
         with _told(change):
-            finish_removal(change, self._places, kept)
+            if job == PROJECT:  # it shares no file with others: no RECORD is read
+                finish_removal(change, self._places, frozenset())
+            else:
+                files = removed_by(change, self._places)
+                with self._removing(change, files) as kept:
+                    finish_removal(change, self._places, kept, files)
         return True
 
     def _begin(self, site: str, package: str, job: str) -> Change:
@@ -161,35 +160,17 @@ class CommitPoint:
             if self._places.hold(directory + os.sep)
         )
 
-    def start(self, key: str, targets: set[str]) -> set[str]:
-        """Note what an operation writes; return what the others write."""
-        with self._lock:
-            others = self._others(key)
-            self._targets[key] = targets
-            self.is_contested |= not others.isdisjoint(targets)
-            return others
-
-    def end(self, key: str) -> None:
-        with self._lock:
-            self._targets.pop(key, None)
-
     def undo(self, change: Change) -> None:
-        undo_installation(change, self._places, self._kept(change))
-        self.end(change.key)
+        files = {self._places.real(change.site, name) for name in change.files}
+        with self._removing(change, files) as kept:
+            undo_installation(change, self._places, kept)
+        self.targets.end(change.key)
 
-    def _kept(self, change: Change) -> set[str]:
-        """The files of what is installed, and of what other threads are installing."""
-        with self._lock:
-            others = self._others(change.key)
-        return belongs_to_others(change, self._places) | others
-
-    def _others(self, key: str) -> set[str]:
-        return {
-            path
-            for other, targets in self._targets.items()
-            if other != key
-            for path in targets
-        }
+    @contextmanager
+    def _removing(self, change: Change, files: set[str]) -> Iterator[set[str]]:
+        """Yields the files of what is installed, and of what other threads install."""
+        with self.targets.removing(change.key, files) as others:
+            yield belongs_to_others(change, self._places) | others
 
 
 class Installation:
@@ -235,7 +216,7 @@ class Installation:
             self._paths.add(path)
             with _told(self._change):
                 self._write_journal()
-        return path in self._new and not self._changes.is_contested
+        return path in self._new and not self._changes.targets.is_contested
 
     def replace(self, temporary: str, path: str) -> None:
         with _told(self._change):
@@ -259,7 +240,7 @@ class Installation:
                         raise
                     _clear(place, os.path.join(self._change.place, "old"))
                     os.rename(made, place)
-        self._changes.end(self._change.key)
+        self._changes.targets.end(self._change.key)
         if is_in_the_way:
             journal.close(self._change)
         else:
@@ -273,8 +254,11 @@ class Installation:
     def _write_journal(self) -> None:
         """Name what is not there yet, or is there because another thread writes it."""
         was_new = set(self._change.files)
-        files = list(_look(self._paths, self.site, self._real))
-        others = self._changes.start(self._change.key, {file[1] for file in files})
+        targets, key = self._changes.targets, self._change.key
+        waited = True
+        while waited:  # then some of them are gone
+            files = list(_look(self._paths, self.site, self._real))
+            others, waited = targets.start(key, {file[1] for file in files})
         self._new = {path for path, _, _, is_there in files if not is_there}
         new = {
             name
@@ -408,24 +392,36 @@ def belongs_to_others(change: Change, places: Places) -> set[str]:
     return committed(places, {change.stays, *left_by_pip(change)})
 
 
-def finish_removal(change: Change, places: Places, kept: Collection[str]) -> None:
+def finish_removal(
+    change: Change,
+    places: Places,
+    kept: Collection[str],
+    files: set[str] | None = None,
+) -> None:
     """Remove the files of a package whose dist-info is gone from site-packages.
 
     Where it is still there, the removal has not begun.
+
+    :param files: see ``removed_by``, where that is known.
     """
     if has_begun(change):
-        real = places.real
         for tree in change.trees:
             remove_tree(os.path.join(change.site, tree), places)
-        directory = change.dist_info or change.place
-        named = named_in(os.path.join(directory, "RECORD"))
-        out_of_sight = real(change.site, os.path.basename(directory)) + os.sep
-        paths = (real(change.site, name) for name in named)
-        files = {path for path in paths if not path.startswith(out_of_sight)}
+        files = files or removed_by(change, places)
         if change.stays:
             _remove_where_it_is(os.path.join(change.site, change.stays))
         remove(files.difference(kept), places)
     journal.close(change)
+
+
+def removed_by(change: Change, places: Places) -> set[str]:
+    """The files of a package whose dist-info is gone from site-packages."""
+    real = places.real
+    directory = change.dist_info or change.place
+    named = named_in(os.path.join(directory, "RECORD"))
+    out_of_sight = real(change.site, os.path.basename(directory)) + os.sep
+    paths = (real(change.site, name) for name in named)
+    return {path for path in paths if not path.startswith(out_of_sight)}
 
 
 def has_begun(change: Change) -> bool:
