@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from poetry.plugins.application_plugin import ApplicationPlugin
@@ -12,6 +13,7 @@ from poetry_plugin_safe_install.compat.activation import call_before_activation
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from poetry.console.application import Application
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from poetry_plugin_safe_install.compat.activation import Protection
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.compat.schemas import Compiled
     from poetry_plugin_safe_install.needs import Row
     from poetry_plugin_safe_install.store import Store
 
@@ -45,6 +48,10 @@ def _protect(command: StartingCommand) -> Protection | None:
 
         if is_switched_off(os.environ):
             return None
+    if row.need not in (Need.NOTHING, Need.CHECK):
+        from poetry_plugin_safe_install.compat.schemas import keep_compiled_schemas
+
+        keep_compiled_schemas(command, partial(_kept_schema, command))
     protection = _protect_project(command, row)
     if row.need is Need.INSTALL and protection:
         command.before_work(
@@ -52,6 +59,14 @@ def _protect(command: StartingCommand) -> Protection | None:
         )
         return protection
     return _protect_shared(command, row, protection)
+
+
+def _kept_schema(
+    command: StartingCommand, key: str, make: Callable[[], Compiled]
+) -> Compiled | None:
+    from poetry_plugin_safe_install.caches.schemas import kept
+
+    return kept(command, key, make)
 
 
 def _protect_shared(

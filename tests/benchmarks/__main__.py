@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyperf  # type: ignore[import-untyped]
 
 from tests.benchmarks.instructions import instructions
+from tests.benchmarks.instructions import no_schemas_kept
 from tests.benchmarks.machine import machine
 from tests.benchmarks.report import Instructions
 from tests.benchmarks.report import Measured
@@ -117,8 +118,10 @@ def count(workloads: Iterable[Workload]) -> Iterable[Instructions]:
                 lambda way, command=command: instructions(command, protected=way),
                 (False, True),
             )
-        if plain and protected:
-            yield Instructions(name, plain, protected, REACHES[name])
+        with no_schemas_kept(command):
+            alone = instructions(command, protected=True)
+        if plain and protected and alone:
+            yield Instructions(name, plain, protected, alone, REACHES[name])
 
 
 def save(measured: Sequence[Measured]) -> None:
@@ -174,7 +177,9 @@ def page(
         parts += [
             "## Instructions",
             "Wall time is noisy; instructions are not"
-            " (`valgrind --tool=callgrind`, `PYTHONHASHSEED=0`).",
+            " (`valgrind --tool=callgrind`, `PYTHONHASHSEED=0`). *Protection alone* is"
+            " the ratio where the schemas that Poetry compiles are not kept"
+            " ([Caches](caches.md#schemas)).",
             instructions_table(counted),
         ]
     if between:

@@ -6,12 +6,16 @@ import re
 import shutil
 import subprocess
 
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.laboratory.poetries import measured_home
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.benchmarks.ways import Command
 
 START = """\
@@ -44,3 +48,16 @@ def instructions(command: Command, *, protected: bool) -> int | None:
     if result.returncode or not found:
         raise RuntimeError(result.stdout + result.stderr)
     return int(found[1])
+
+
+@contextmanager
+def no_schemas_kept(command: Command) -> Iterator[None]:
+    """Something else is where the plugin keeps what Poetry compiles."""
+    cache = Path(command.project.environment()["POETRY_CACHE_DIR"])
+    place = cache / "safe-install" / "schemas"
+    shutil.rmtree(place, ignore_errors=True)
+    place.touch()
+    try:
+        yield
+    finally:
+        place.unlink()

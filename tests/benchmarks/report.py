@@ -72,11 +72,17 @@ class Instructions:
     name: str
     unprotected: int
     protected: int
+    alone: int
+    """Protected, where nothing that Poetry compiles is kept."""
     reach: float
 
     @property
     def ratio(self) -> float:
         return self.protected / self.unprotected
+
+    @property
+    def ratio_alone(self) -> float:
+        return self.alone / self.unprotected
 
 
 def table(measured: Sequence[Measured]) -> str:
@@ -119,12 +125,15 @@ def _cell(each: Measured, way: Way) -> str:
 
 
 def instructions_table(counted: Sequence[Instructions]) -> str:
-    rows = ["| command | unprotected | protected | ratio | reach | |"]
-    rows.append("| --- | --- | --- | --- | --- | --- |")
+    rows = [
+        "| command | unprotected | protected | ratio | reach | | protection alone |"
+    ]
+    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
     rows += [
         f"| `poetry {each.name}` | {each.unprotected:,} | {each.protected:,}"
         f" | {each.ratio:.4f} | {each.reach:.3f}"
-        f" | {'reached' if each.ratio <= each.reach else 'missed'} |"
+        f" | {'reached' if each.ratio <= each.reach else 'missed'}"
+        f" | {each.ratio_alone:.4f} |"
         for each in counted
     ]
     return "\n".join(rows)
