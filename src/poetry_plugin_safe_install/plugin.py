@@ -62,11 +62,11 @@ def _protect(command: StartingCommand) -> Protection | None:
 
 
 def _kept_schema(
-    command: StartingCommand, key: str, make: Callable[[], Compiled]
+    command: StartingCommand, library: str, key: str, make: Callable[[], Compiled]
 ) -> Compiled | None:
     from poetry_plugin_safe_install.caches.schemas import kept
 
-    return kept(command, key, make)
+    return kept(command, library, key, make)
 
 
 def _protect_shared(

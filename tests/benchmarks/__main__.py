@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyperf  # type: ignore[import-untyped]
 
 from tests.benchmarks.instructions import instructions
-from tests.benchmarks.instructions import no_schemas_kept
+from tests.benchmarks.instructions import instructions_alone
 from tests.benchmarks.machine import machine
 from tests.benchmarks.report import Instructions
 from tests.benchmarks.report import Measured
@@ -118,8 +118,7 @@ def count(workloads: Iterable[Workload]) -> Iterable[Instructions]:
                 lambda way, command=command: instructions(command, protected=way),
                 (False, True),
             )
-        with no_schemas_kept(command):
-            alone = instructions(command, protected=True)
+        alone = instructions_alone(command)
         if plain and protected and alone:
             yield Instructions(name, plain, protected, alone, REACHES[name])
 

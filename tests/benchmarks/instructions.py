@@ -6,15 +6,14 @@ import re
 import shutil
 import subprocess
 
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.laboratory.clones import SCHEMAS
 from tests.laboratory.poetries import measured_home
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from tests.benchmarks.ways import Command
 
@@ -27,7 +26,9 @@ sys.exit(main())
 """Poetry up to where ``run`` becomes the user's program."""
 
 
-def instructions(command: Command, *, protected: bool) -> int | None:
+def instructions(
+    command: Command, *, protected: bool, environ: Mapping[str, str] | None = None
+) -> int | None:
     """Instructions executed, or ``None`` where valgrind is not installed."""
     valgrind = shutil.which("valgrind")
     if not valgrind:
@@ -35,7 +36,7 @@ def instructions(command: Command, *, protected: bool) -> int | None:
     home = measured_home(command.minor, protected=protected)
     line = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     line += [str(home.python), "-c", START, *command.arguments]
-    environ = {**command.environ, "PYTHONHASHSEED": "0"}
+    environ = {**command.environ, "PYTHONHASHSEED": "0", **(environ or {})}
     result = subprocess.run(
         line,
         cwd=command.project.path,
@@ -50,14 +51,10 @@ def instructions(command: Command, *, protected: bool) -> int | None:
     return int(found[1])
 
 
-@contextmanager
-def no_schemas_kept(command: Command) -> Iterator[None]:
-    """Something else is where the plugin keeps what Poetry compiles."""
-    cache = Path(command.project.environment()["POETRY_CACHE_DIR"])
-    place = cache / "safe-install" / "schemas"
-    shutil.rmtree(place, ignore_errors=True)
-    place.touch()
-    try:
-        yield
-    finally:
-        place.unlink()
+def instructions_alone(command: Command) -> int | None:
+    """Those of protection where nothing that Poetry compiles is kept."""
+    home = measured_home(command.minor, protected=True)
+    for path in home.site_packages.glob(SCHEMAS):
+        path.unlink()
+    environ = {"PYTHONDONTWRITEBYTECODE": "1"}
+    return instructions(command, protected=True, environ=environ)

@@ -1,7 +1,8 @@
-"""What Poetry compiles of its schemas is kept, and run only if it is whole and ours."""
+"""What Poetry compiles of its schemas is kept as byte code is, and run only if whole."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import preloaded
+from tests.laboratory.clones import SCHEMAS
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import OLDEST
-from tests.laboratory.poetries import poetry_home
 
 
 if TYPE_CHECKING:
@@ -47,46 +48,47 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def project(new_project: Callable[..., Project], tmp_path: Path) -> Project:
+def project(new_project: Callable[..., Project]) -> Project:
     project = new_project()
     project.lock()
-    environ = {**project.environ, "POETRY_CACHE_DIR": str(tmp_path / "cache")}
-    return type(project)(project.path, environ)
+    return project
+
+
+def kept(home: PoetryHome) -> list[Path]:
+    return sorted(home.site_packages.glob(SCHEMAS))
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Callable[[], list[Path]]:
-    return lambda: [*(tmp_path / "cache" / "safe-install" / "schemas").glob("*")]
+def own(clone: Callable[..., PoetryHome]) -> PoetryHome:
+    """A Poetry that has kept nothing yet."""
+    return clone()
 
 
 @pytest.fixture
-def forged(
-    project: Project, home: PoetryHome, kept: Callable[[], list[Path]]
-) -> list[Path]:
-    project.poetry(home, *CHECK).succeeded()
-    subprocess.run([home.python, "-c", FORGE, *kept()], check=True)
-    assert kept()
-    return kept()
+def forged(project: Project, own: PoetryHome) -> list[Path]:
+    project.poetry(own, *CHECK).succeeded()
+    subprocess.run([own.python, "-c", FORGE, *kept(own)], check=True)
+    assert kept(own)
+    return kept(own)
 
 
 def test_what_is_kept_is_used(
-    project: Project, home: PoetryHome, plain_home: PoetryHome, forged: list[Path]
+    project: Project, own: PoetryHome, forged: list[Path]
 ) -> None:
-    project.poetry(home, *CHECK).failed(FORGED)
-    project.poetry(plain_home, *CHECK).succeeded()
+    project.poetry(own, *CHECK).failed(FORGED)
     for path in forged:
         path.unlink()
-    project.poetry(home, *CHECK).succeeded()
+    project.poetry(own, *CHECK).succeeded()
+    assert kept(own) == forged
 
 
 @pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
 def test_the_same_is_said(
-    project: Project, version: str, kept: Callable[[], list[Path]]
+    project: Project, version: str, clone: Callable[..., PoetryHome]
 ) -> None:
     """When it is compiled, when it was, and by Poetry alone."""
     text = project.pyproject.read_text()
-    home = poetry_home(version)
-    plain = poetry_home(version, protected=False)
+    home, plain = clone(version), clone(version, protected=False)
     for wrong in (
         text.replace('name = "demo"', "name = 3"),
         f"{text}\n[tool.poetry]\nunknown = 1\n",
@@ -103,55 +105,58 @@ def test_the_same_is_said(
                 told.stdout,
                 told.stderr,
             )
-        assert kept()
+    assert kept(home)
 
 
-def test_a_file_that_is_cut_off(
-    project: Project, home: PoetryHome, forged: list[Path]
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def no_byte_code(path: Path) -> None:
+    path.write_bytes(hashlib.sha256(b"text").digest() + b"text")
+
+
+def huge(path: Path) -> None:
+    os.truncate(path, 1 << 40)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("damage", [cut_off, no_byte_code, huge, pipe, directory])
+def test_what_is_damaged_is_not_there(
+    damage: Callable[[Path], None],
+    project: Project,
+    own: PoetryHome,
+    forged: list[Path],
 ) -> None:
     for path in forged:
-        os.truncate(path, path.stat().st_size - 1)
-    project.poetry(home, *CHECK).succeeded()
-    assert [path for path in forged if path.read_bytes().count(FORGED.encode())] == []
+        damage(path)
+    result = project.poetry(own, *CHECK).succeeded()
+    assert "poetry-plugin-safe-install" not in result.out
+    for path in forged:  # the clone serves other tests
+        if path.is_dir():
+            path.rmdir()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_a_file_that_everybody_may_write(
-    project: Project, home: PoetryHome, forged: list[Path]
-) -> None:
-    for path in forged:
-        path.chmod(0o666)
-    project.poetry(home, *CHECK).succeeded()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_a_directory_that_others_may_write_into(
-    project: Project, home: PoetryHome, forged: list[Path]
-) -> None:
-    forged[0].parent.chmod(0o770)
-    project.poetry(home, *CHECK).succeeded()
-
-
-@pytest.mark.skipif(
-    os.name == "nt" or os.geteuid() != 0, reason="only root can give files away"
-)
-@pytest.mark.parametrize("place", ["file", "directory"])
-def test_what_is_another_users(
-    place: str, project: Project, home: PoetryHome, forged: list[Path]
-) -> None:
-    for path in forged if place == "file" else [forged[0].parent]:
-        os.chown(path, 65534, 65534)
-    project.poetry(home, *CHECK).succeeded()
-
-
-def test_where_nothing_can_be_kept(
-    project: Project, home: PoetryHome, tmp_path: Path
-) -> None:
-    place = tmp_path / "cache" / "safe-install" / "schemas"
-    place.parent.mkdir(parents=True)
+def test_where_nothing_can_be_kept(project: Project, own: PoetryHome) -> None:
+    place = (own.site_packages / SCHEMAS).parent
+    aside = place.rename(place.with_name("aside"))
     place.touch()
-    project.poetry(home, *CHECK).succeeded()
-    assert place.is_file()
+    try:
+        project.poetry(own, *CHECK).succeeded()
+        assert place.is_file()
+    finally:
+        place.unlink()
+        aside.rename(place)
 
 
 @pytest.mark.parametrize(
@@ -160,46 +165,58 @@ def test_where_nothing_can_be_kept(
     ids=["no byte code", "switched off"],
 )
 def test_where_nothing_shall_be_kept(
-    environ: dict[str, str],
-    project: Project,
-    home: PoetryHome,
-    kept: Callable[[], list[Path]],
+    environ: dict[str, str], project: Project, own: PoetryHome
 ) -> None:
-    project.poetry(home, *CHECK, environ=environ).succeeded()
-    assert kept() == []
+    project.poetry(own, *CHECK, environ=environ).succeeded()
+    assert kept(own) == []
 
 
-def test_switched_off_in_the_project(
-    project: Project, home: PoetryHome, kept: Callable[[], list[Path]]
+def test_where_byte_code_is_elsewhere(
+    project: Project, own: PoetryHome, tmp_path: Path
 ) -> None:
+    prefix = {"PYTHONPYCACHEPREFIX": str(tmp_path / "byte-code")}
+    project.poetry(own, *CHECK, environ=prefix).succeeded()
+    assert kept(own) == []
+    assert [*(tmp_path / "byte-code").rglob("safe-install-schema-*.pyc")]
+
+
+def test_switched_off_in_the_project(project: Project, own: PoetryHome) -> None:
     with project.pyproject.open("a") as file:
         file.write("[tool.poetry-plugin-safe-install]\nenabled = false\n")
-    project.poetry(home, *CHECK)
-    assert kept() == []
+    project.poetry(own, *CHECK)
+    assert kept(own) == []
 
 
-def test_many_at_once(
-    project: Project, home: PoetryHome, kept: Callable[[], list[Path]]
-) -> None:
-    started = [project.start(home, *CHECK) for _ in range(6)]
+def test_many_at_once(project: Project, own: PoetryHome) -> None:
+    started = [project.start(own, *CHECK) for _ in range(6)]
     for one in started:
         one.result().succeeded()
-    once = {path.name for path in kept()}
-    project.poetry(home, *CHECK).succeeded()
-    assert {path.name for path in kept()} == once
+    once = kept(own)
+    project.poetry(own, *CHECK).succeeded()
+    assert kept(own) == once
     assert len(once) <= 3
 
 
-def test_old_ones_go(
-    project: Project, home: PoetryHome, forged: list[Path], tmp_path: Path
-) -> None:
-    """When another one is kept."""
-    old, *others = forged
-    for path in others:
+def test_old_ones_go(project: Project, own: PoetryHome, forged: list[Path]) -> None:
+    """When another one is kept; and what is not ours stays."""
+    directory = forged[0].parent
+    left, other = forged[0].with_stem("safe-install-schema-old"), directory / "other"
+    for path in forged:
         path.unlink()
-    os.utime(old, (0, 0))
-    left = old.with_name("0" * 32)
-    left.touch()
-    os.utime(left, (0, 0))
-    project.poetry(home, *CHECK)
+    for path in (left, other):
+        path.touch()
+        os.utime(path, (0, 0))
+    project.poetry(own, *CHECK).succeeded()
     assert not left.exists()
+    other.unlink()
+
+
+def test_they_do_not_become_ever_more(project: Project, own: PoetryHome) -> None:
+    project.poetry(own, *CHECK).succeeded()
+    first, *others = kept(own)
+    for path in (first, *others):
+        path.unlink()
+    for number in range(32):
+        first.with_stem(f"safe-install-schema-{number}").touch()
+    project.poetry(own, *CHECK).succeeded()
+    assert len(kept(own)) == 32

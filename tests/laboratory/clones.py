@@ -35,6 +35,9 @@ MADE: dict[PoetryHome, State] = {}
 LOCKS = (".lock", ".poetry-safe-install.lock")
 """What commands leave in an environment that they do not change."""
 
+SCHEMAS = "poetry/core/_vendor/fastjsonschema/__pycache__/safe-install-schema-*.pyc"
+"""Byte code that they leave, relative to site-packages."""
+
 
 @contextmanager
 def borrowed(home: PoetryHome) -> Iterator[PoetryHome]:
@@ -47,6 +50,8 @@ def borrowed(home: PoetryHome) -> Iterator[PoetryHome]:
         MADE[clone] = _state(clone)
     for lock in LOCKS:
         (clone.path / lock).unlink(missing_ok=True)
+    for path in clone.site_packages.glob(SCHEMAS):
+        path.unlink()
     CLONED.add(home)
     try:
         yield clone
@@ -61,8 +66,13 @@ def is_as_made(home: PoetryHome) -> bool:
 
 def _state(home: PoetryHome) -> State:
     locks = {str(home.path / lock) for lock in LOCKS}
+    schemas = {str(path) for path in home.site_packages.glob(SCHEMAS)}
     state = state_of(home.path)
-    return {path: about for path, about in state.items() if path not in locks}
+    return {
+        path: about
+        for path, about in state.items()
+        if path not in locks and path not in schemas
+    }
 
 
 def _new_place() -> str:

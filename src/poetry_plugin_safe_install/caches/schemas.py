@@ -1,9 +1,8 @@
 """Poetry's schemas, compiled: kept as Python keeps the byte code of modules.
 
-What is kept is run, so it must be this user's, with nobody else able to write it; it is
-whole (its digest comes first) or not there. ::
-
-    <Poetry's cache directory>/safe-install/schemas/<key>
+They lie beside the byte code of the library that has compiled them, in Poetry's own
+environment: who can write there can change Poetry as well. A cache directory will not do,
+since it may be another user's, or part of a checkout.
 """
 
 from __future__ import annotations
@@ -11,22 +10,20 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
+import stat
 import sys
 import time
 
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
+from importlib.util import cache_from_source
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.config import cache_directory
-from poetry_plugin_safe_install.ownership import is_own
-from poetry_plugin_safe_install.ownership import is_private
 from poetry_plugin_safe_install.settings import settings_or_default
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.compat.schemas import Compiled
@@ -34,77 +31,80 @@ if TYPE_CHECKING:
 KEPT_FOR = 30 * 24 * 3600
 """Seconds after which what was compiled is removed, when something else is kept."""
 
+MOST = 32
+"""Files at most: a few for each Python; more are no schemas of Poetry's."""
+
+LARGEST = 1 << 22
+"""Bytes; the largest has a twentieth of that."""
+
+PREFIX = "safe-install-schema-"
+
 DIGEST = hashlib.sha256().digest_size
 
 
 def kept(
-    command: StartingCommand, key: str, make: Callable[[], Compiled]
+    command: StartingCommand, library: str, key: str, make: Callable[[], Compiled]
 ) -> Compiled | None:
     """What is kept under this key, made and kept if there is nothing yet.
 
+    :param library: the directory of what has compiled it.
     :return: ``None`` where nothing can be kept.
     """
     if not settings_or_default(command).enabled:
         return None
-    directory = schemas_directory()
-    path = directory / _name(key)
+    path = _place(library, key)
     found = _read(path)
-    if found is None and not sys.dont_write_bytecode and _prepare(directory):
+    if found is None and not sys.dont_write_bytecode:
         found = make()
         _keep(path, found)
     return found
 
 
-def schemas_directory() -> Path:
-    return cache_directory() / "safe-install" / "schemas"
-
-
-def _name(key: str) -> str:
+def _place(library: str, key: str) -> str:
     """Another one for another Python, whose byte code this is."""
-    told = f"{sys.version}\0{sys.implementation.cache_tag}\0{key}"
-    return hashlib.sha256(MAGIC_NUMBER + told.encode()).hexdigest()[:32]
+    told = f"{sys.version}\0{key}"
+    name = hashlib.sha256(MAGIC_NUMBER + told.encode()).hexdigest()[:24]
+    return cache_from_source(os.path.join(library, f"{PREFIX}{name}.py"))
 
 
-def _read(path: Path) -> Compiled | None:
-    """``None`` where there is nothing that is whole and this user's alone."""
+def _read(path: str) -> Compiled | None:
+    """``None`` where there is nothing that is whole."""
     try:
-        if not is_private(path.parent):
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
             return None
-        with path.open("rb") as file:
-            if not is_own(os.fstat(file.fileno())):
-                return None
+        with open(path, "rb") as file:
             data = file.read()
-    except OSError:
+        body = memoryview(data)[DIGEST:]
+        if hashlib.sha256(body).digest() != data[:DIGEST]:
+            return None
+        name, code = marshal.loads(body)
+    except (OSError, EOFError, ValueError, TypeError):
         return None
-    body = memoryview(data)[DIGEST:]
-    if hashlib.sha256(body).digest() != data[:DIGEST]:
-        return None
-    name, code = marshal.loads(body)
     return name, code
 
 
-def _prepare(directory: Path) -> bool:
-    """Whether something can be kept there."""
-    with suppress(OSError):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(0o700, exist_ok=True)
-        return is_private(directory)
-    return False
-
-
-def _keep(path: Path, made: Compiled) -> None:
+def _keep(path: str, made: Compiled) -> None:
     """What cannot be written is no error: it was compiled all the same."""
+    from pathlib import Path
+
     from poetry_plugin_safe_install.caches.files import write_whole
 
     body = marshal.dumps(made)
     with suppress(OSError):
-        write_whole(path, hashlib.sha256(body).digest() + body, 0o600)
-        _remove_old(path.parent)
+        if _tidied(os.path.dirname(path)) < MOST:
+            write_whole(Path(path), hashlib.sha256(body).digest() + body)
 
 
-def _remove_old(directory: Path) -> None:
-    before = time.time() - KEPT_FOR
-    for path in directory.iterdir():
-        with suppress(OSError):
-            if path.lstat().st_mtime < before:
-                path.unlink()
+def _tidied(directory: str) -> int:
+    """How many are kept, once the old ones are gone."""
+    before, count = time.time() - KEPT_FOR, 0
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX):
+                count += 1
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)
+                        count -= 1
+    return count

@@ -7,11 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
-from poetry_plugin_safe_install.compat.command_line import StartingCommand
-from poetry_plugin_safe_install.compat.command_line import activates_this_plugin
-from poetry_plugin_safe_install.compat.command_line import io_of
-from poetry_plugin_safe_install.compat.command_line import is_running
 from poetry_plugin_safe_install.compat.internals import Internals
 from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import explain
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
     from poetry.plugins.application_plugin import ApplicationPlugin
     from poetry.plugins.plugin_manager import PluginManager
 
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.compat.files import Files
 
 
@@ -115,6 +111,13 @@ def _activate(
     *args: Any,
     **kwargs: Any,
 ) -> None:
+    if args and _tells_version_only(manager, args[0]):
+        START.undo()
+        original(manager, *args, **kwargs)
+        return
+    from poetry_plugin_safe_install.compat.command_line import activates_this_plugin
+    from poetry_plugin_safe_install.compat.command_line import is_running
+
     if not args or not activates_this_plugin(manager):
         original(manager, *args, **kwargs)
         return
@@ -136,9 +139,23 @@ def _activate(
         raise
 
 
+@EVENTS.uses("poetry.plugins.plugin_manager", "PluginManager._plugins")
+@EVENTS.uses("poetry.console.application", "Application._io")
+def _tells_version_only(manager: PluginManager, application: Application) -> bool:
+    """``poetry --version`` without another plugin needs nothing, and so loads nothing."""
+    io: IO | None = getattr(application, "_io", None)
+    if io is None or len(getattr(manager, "_plugins", ())) != 1:
+        return False
+    return io.input.has_parameter_option(["--version", "-V"], True)
+
+
 def _begin(
     protect: Protect, manager: PluginManager, application: Application
 ) -> _ProtectedCommand | None:
+    from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
+    from poetry_plugin_safe_install.compat.command_line import StartingCommand
+    from poetry_plugin_safe_install.compat.command_line import io_of
+
     command, protected = None, None
     try:
         COMMAND_LINE.check()

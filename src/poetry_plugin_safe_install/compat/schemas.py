@@ -7,6 +7,8 @@ keeping (``compile_to_code``).
 
 from __future__ import annotations
 
+import os
+
 from typing import TYPE_CHECKING
 from typing import Any
 from weakref import finalize
@@ -25,17 +27,16 @@ if TYPE_CHECKING:
     Compiled: TypeAlias = tuple[str, CodeType]
     """The name of the validator, and what defines it when it is executed."""
 
-    Keep: TypeAlias = Callable[[str, Callable[[], Compiled]], Compiled | None]
-    """The context of ``SCHEMAS``: finds what is kept under a key, or makes and keeps it;
-    ``None`` where nothing can be kept."""
+    Keep: TypeAlias = Callable[[str, str, Callable[[], Compiled]], Compiled | None]
+    """The context of ``SCHEMAS``: finds what a library (its directory) has compiled and is
+    kept under a key, or makes and keeps it; ``None`` where nothing can be kept."""
 
 
 SCHEMAS = Internals("how schemas are compiled")
 
-FASTJSONSCHEMA = "fastjsonschema 2.21.1 to 2.22.2"
+FASTJSONSCHEMA = "fastjsonschema 2.21.1 to 2.22.3"
 
 
-@SCHEMAS.uses("fastjsonschema", "VERSION", seen_in=FASTJSONSCHEMA)
 @SCHEMAS.around("fastjsonschema", "compile", seen_in=FASTJSONSCHEMA)
 def _compile(
     keep: Keep,
@@ -43,16 +44,28 @@ def _compile(
     *args: Any,
     **kwargs: Any,
 ) -> Validator:
-    if len(args) != 1 or kwargs:
-        return original(*args, **kwargs)
+    found = None
+    if len(args) == 1 and not kwargs and (key := _key(args[0])):
+        import fastjsonschema
+
+        library = os.path.dirname(fastjsonschema.__file__)
+        found = keep(library, key, lambda: _code_of(args[0]))
+    return _executed(*found) if found else original(*args, **kwargs)
+
+
+@SCHEMAS.uses("fastjsonschema", "VERSION", seen_in=FASTJSONSCHEMA)
+def _key(schema: Any) -> str:
+    """Nothing where it is not all that decides: it may name others elsewhere."""
     import json
 
     from fastjsonschema import VERSION
 
-    (schema,) = args
-    key = f"{VERSION} {json.dumps(schema)}"
-    found = keep(key, lambda: _code_of(schema))
-    return _executed(*found) if found else original(schema)
+    try:
+        text = json.dumps(schema)
+    except (TypeError, ValueError):  # another plugin's, which is no JSON
+        return ""
+    elsewhere = text.count('"$ref": "') != text.count('"$ref": "#')
+    return "" if elsewhere else f"{VERSION} {text}"
 
 
 @SCHEMAS.uses("fastjsonschema", "compile_to_code", seen_in=FASTJSONSCHEMA)

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 
@@ -30,7 +31,6 @@ from typing import Any
 from poetry_plugin_safe_install.compat.command_line import parse_toml
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import configuration_file
-from poetry_plugin_safe_install.ownership import is_private
 from poetry_plugin_safe_install.project_plugins.sets import ABOUT
 from poetry_plugin_safe_install.project_plugins.sets import MARK_INTERVAL
 from poetry_plugin_safe_install.project_plugins.sets import UNUSED_AFTER
@@ -40,6 +40,7 @@ from poetry_plugin_safe_install.project_plugins.trees import File
 from poetry_plugin_safe_install.project_plugins.trees import SecondPlace
 from poetry_plugin_safe_install.project_plugins.trees import check_file
 from poetry_plugin_safe_install.project_plugins.trees import files_in
+from poetry_plugin_safe_install.project_plugins.trees import is_own
 from poetry_plugin_safe_install.settings import read_project_file
 
 
@@ -208,8 +209,14 @@ class PluginCopies:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             self.root.mkdir(0o700, exist_ok=True)
             self.lock_path("").parent.mkdir(0o700, exist_ok=True)
-            return is_private(self.root)
+            return self._is_private
         return False
+
+    @property
+    def _is_private(self) -> bool:
+        about = self.root.lstat()
+        nobody_else = os.name == "nt" or not about.st_mode & stat.S_IWGRP
+        return stat.S_ISDIR(about.st_mode) and is_own(about) and nobody_else
 
     def take(self, key: str, staged: Path, about: Mapping[str, Any]) -> bool:
         """Put a set together from its copy; a copy that is damaged is removed.

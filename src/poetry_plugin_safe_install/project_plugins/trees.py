@@ -15,8 +15,6 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.ownership import is_own
-
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +117,13 @@ def check_file(tree: Path, file: File, *, thoroughly: bool) -> os.stat_result:
     if not is_own(about):
         raise DamagedError(f"{path} is not this user's alone")
     return about
+
+
+def is_own(about: os.stat_result) -> bool:
+    """Whether it is this user's, and not everybody may write it."""
+    if sys.platform == "win32":
+        return True
+    return about.st_uid == os.geteuid() and not about.st_mode & stat.S_IWOTH
 
 
 class SecondPlace:
