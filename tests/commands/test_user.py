@@ -85,6 +85,11 @@ NOTHING_TO_PROTECT = (
 )
 
 
+KEEP_SCHEMAS = {"caches", "caches.schemas", "settings", "errors"}
+"""What is loaded where Poetry checks the project's file."""
+KEEP_SCHEMAS |= {"caches.files", "private_files"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     soak_but(
@@ -111,14 +116,14 @@ def test_no_cost_where_there_is_nothing_to_protect(
 
     assert sorted(project.path.rglob("*")) == before
     own = {name for name in added if name.startswith("poetry_plugin_safe_install.")}
-    expected = {"compat", "compat.activation", "compat.command_line"}
-    expected |= {"compat.internals", "needs"}
+    expected = {"compat", "compat.activation", "compat.internals"}
     if arguments != ("--version",):  # is there a set of the project's plugins?
-        expected |= {"store"}
+        expected |= {"compat.command_line", "compat.schemas", "needs", "store"}
     if arguments[0] == "show":
         expected |= {"plugins_only", "environments", "environments.places"}
         expected |= {"compat.environments"}
-    assert {name.partition(".")[2] for name in own} - {"plugin"} == expected
+    names = {name.partition(".")[2] for name in own}
+    assert names - {"plugin"} - KEEP_SCHEMAS == expected
     assert not any(name.partition(".")[0] == "filelock" for name in added)
 
 
