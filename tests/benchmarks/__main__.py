@@ -113,6 +113,7 @@ def count(workloads: Iterable[Workload]) -> Iterable[Instructions]:
         ((command,),) = workload.prepare(Way.UNPROTECTED)
         name = " ".join(command.arguments)
         _tell(f"counting the instructions of poetry {name}")
+        command.run(Way.PROTECTED)  # the first one compiles what the others find
         with ThreadPoolExecutor(2) as pool:
             plain, protected = pool.map(
                 lambda way, command=command: instructions(command, protected=way),

@@ -173,7 +173,7 @@ class Workshop:
                     (Way.KNOWN, Way.UNPROTECTED, 0.45),
                 ),
             ),
-            WITH_PLUGINS,
+            self._with_plugins,
         )
 
     def _fresh(self, name: str, way: Way, minors: list[str]) -> Project:
@@ -189,6 +189,12 @@ class Workshop:
                 project.poetry(home, "install", "--no-root", venv=venv).succeeded()
             project = self._tagged(name, required=True)
         return project
+
+    @property
+    def _with_plugins(self) -> tuple[Way, ...]:
+        """The short form has no time for what is the same in each release."""
+        short = self._size is SHORT
+        return tuple(one for one in WITH_PLUGINS if not (short and one is Way.SETTLED))
 
     def _settled(self, name: str, minor: str) -> Project:
         """A clone where unprotected Poetry has installed its plugins, and activates them."""
@@ -218,7 +224,7 @@ class Workshop:
             prepare,
             self._size.rounds,
             reach,
-            tuple(way for way in WITH_PLUGINS if way is not Way.FLOCK),
+            tuple(way for way in self._with_plugins if way is not Way.FLOCK),
         )
 
     # c. Installs at once into different environments, artifact cache warm.
