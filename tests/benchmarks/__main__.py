@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "benchmarks.svg"
+WHY = "## What is not reached, and why"
+"""A section that people write; it stays in the page when that is written again."""
 WAITERS = 8
 REACHES = {"--version": 1.004, "run true": 1.008, "install": 1.01}
 
@@ -180,6 +182,7 @@ def page(
         " who lets Poetry do all that it does.",
         table(measured),
     ]
+    parts += explained()
     if counted:
         parts += [
             "## Instructions",
@@ -198,6 +201,12 @@ def page(
             f" {cuts[-1] * 1000:.1f} ms, at most {max(between) * 1000:.1f} ms.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def explained() -> list[str]:
+    """What people have written about the figures, which may have changed since."""
+    told = PAGE.read_text(encoding="utf-8").partition(f"\n{WHY}\n")[2]
+    return [WHY, told.partition("\n## ")[0].strip()] if told else []
 
 
 def _tell(text: str) -> None:
