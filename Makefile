@@ -18,12 +18,16 @@ $(VENV)/made: $(LOCK) pyproject.toml
 	touch $@
 
 .PHONY: test
-test: $(VENV)/made ## all tests but those below: eight to seventeen minutes on two cores
-	$(PY) -m pytest -m "not matrix and not soak" $(SLOWEST) $(ARGS)
+test: $(VENV)/made ## a proof of every promise: five minutes on two cores
+	$(PY) -m pytest -m "not thorough and not matrix and not soak" $(SLOWEST) $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(VENV)/made ## the tests that need no Poetry process: twenty seconds
 	$(PY) -m pytest tests/unit -m "not soak" $(ARGS)
+
+.PHONY: test-thorough
+test-thorough: $(VENV)/made ## more cases of what `make test` proves: a quarter of an hour
+	$(PY) -m pytest -m "thorough and not matrix and not soak" $(SLOWEST) $(ARGS)
 
 .PHONY: test-matrix
 test-matrix: $(VENV)/made ## the core scenarios on every supported Poetry

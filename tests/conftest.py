@@ -98,7 +98,8 @@ def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Poetry's directories, apart from the user's; the cache is shared by the tests.
 
     Poetry asks for ``python`` whenever no environment is activated: a shim of pyenv on
-    PATH, and loading keyring, would take a quarter of the time of all tests.
+    PATH, and loading keyring, would take a quarter of the time of all tests. What is
+    special about environments with pip is proved by tests that make such.
     """
     prefix = tmp_path_factory.mktemp("python")
     python = bare_python(pythons()[DEFAULT_PYTHON], prefix)
@@ -106,6 +107,7 @@ def shared_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         **isolated_environ(tmp_path_factory.mktemp("poetry")),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
         "POETRY_KEYRING_ENABLED": "false",
+        "POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "true",
     }
 
 

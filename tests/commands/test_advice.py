@@ -102,16 +102,9 @@ CASES = {
 }
 
 
-OTHERS = ("install", "user's own constraint", "update")
-"""With options there is more to advise; where nothing can be, ``add`` shows it."""
-
-
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("accepted", "arguments", "expected"),
-    [
-        pytest.param(*case, marks=pytest.mark.soak if name in OTHERS else (), id=name)
-        for name, case in CASES.items()
-    ],
+    ("accepted", "arguments", "expected"), CASES.values(), ids=CASES
 )
 def test_each_line_works_when_pasted(
     accepted: str,
@@ -140,6 +133,7 @@ def test_each_line_works_when_pasted(
     project.poetry(poetry_home(), *arguments, venv=new_venv("own")).succeeded()
 
 
+@pytest.mark.thorough
 def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
     clone: Callable[..., PoetryHome],
     locked: Callable[..., Project],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.caching_index import CachingIndex
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
@@ -74,7 +75,9 @@ WRITING = {
 """Where there is a directory for what is going to be written."""
 
 
-@pytest.mark.parametrize("what", WRITING)
+@pytest.mark.parametrize(
+    "what", thorough_but([("of-two-files",)], [(what,) for what in WRITING])
+)
 def test_cleared_while_a_command_fills_it(
     what: str, project: Project, index: CachingIndex, answers: Path
 ) -> None:

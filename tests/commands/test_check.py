@@ -25,7 +25,7 @@ from poetry_plugin_safe_install.locks.lock import Lock
 from poetry_plugin_safe_install.locks.lock import Mode
 from poetry_plugin_safe_install.locks.lock import try_acquire
 from tests.laboratory import ROOT
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.changes import renamed
 from tests.laboratory.poetries import NEWEST
@@ -184,7 +184,9 @@ def test_changes_nothing_on_a_fresh_checkout(
     assert places() == before
 
 
-@pytest.mark.parametrize("in_project", soak_but([("true",)], [("true",), ("false",)]))
+@pytest.mark.parametrize(
+    "in_project", thorough_but([("true",)], [("true",), ("false",)])
+)
 def test_changes_nothing_after_an_install(
     new_project: Callable[..., Project],
     home: PoetryHome,
@@ -355,6 +357,7 @@ def with_old_packaging(
     return new
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "version",
     [
@@ -415,6 +418,7 @@ def test_says_of_own_packages_what_an_install_does(
     project.poetry(home, "safe-install", venv=home.path).succeeded()
 
 
+@pytest.mark.thorough
 def test_pin_as_an_install_does_it(
     with_old_packaging: Callable[[], Project], own_home: PoetryHome
 ) -> None:
@@ -459,6 +463,7 @@ def test_own_packages_in_the_table(
     assert_screen("check-own-packages", "\n".join(lines), {"home": own_home.path})
 
 
+@pytest.mark.thorough
 def test_own_packages_are_not_known(
     with_old_packaging: Callable[[], Project],
     own_home: PoetryHome,
@@ -566,6 +571,7 @@ def test_rewriting_plugin_and_scope(
     assert phase.not_ok == {"other-plugins": "risk"}
 
 
+@pytest.mark.thorough
 def test_what_others_left(
     new_project: Callable[..., Project],
     home: PoetryHome,

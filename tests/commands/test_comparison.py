@@ -26,6 +26,7 @@ EARLY = Wheels(
 )
 
 
+@pytest.mark.thorough
 def test_a_kill_breaks_poetry_alone(
     own_folder: Path,
     index: LocalIndex,

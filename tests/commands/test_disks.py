@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 both = pytest.mark.parametrize(
     "protected",
-    [pytest.param(False, marks=pytest.mark.soak, id="plain"), True],
+    [pytest.param(False, marks=pytest.mark.thorough, id="plain"), True],
 )
 """What Poetry alone does does not change with this plugin."""
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.laboratory.caching_index import PATIENT
 from tests.laboratory.caching_index import CachingIndex
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import STAND_INS
 from tests.laboratory.poetries import WHEELS
@@ -137,7 +137,7 @@ def _older(body: Path, metadata: Path) -> None:
 
 @pytest.mark.parametrize(
     ("writer", "announces_length"),
-    soak_but(
+    thorough_but(
         [("plain", False), ("protected", True)],
         product(("plain", "protected"), (True, False)),
     ),
@@ -202,7 +202,9 @@ def test_the_answer_is_unchanged_and_the_cache_is_gone(
     project.poetry(home, "lock", "--regenerate").succeeded()
 
 
-@pytest.mark.parametrize("version", soak_but([("2.5.1",)], [("2.0.1",), ("2.5.1",)]))
+@pytest.mark.parametrize(
+    "version", thorough_but([("2.5.1",)], [("2.0.1",), ("2.5.1",)])
+)
 def test_the_answer_is_unchanged_and_the_cache_is_of_another_generation(
     version: str,
     new_user: Callable[[str], Project],

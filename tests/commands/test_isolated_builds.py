@@ -19,7 +19,7 @@ import pytest
 
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.environments import venv_of
 from tests.laboratory.mounts import PLACE
 from tests.laboratory.mounts import Mount
@@ -235,14 +235,8 @@ HOMES = {"trusting": trusting_home, "newest": poetry_home}
 
 @pytest.mark.parametrize(
     ("scenario", "which"),
-    soak_but(
-        [
-            ("no links", "trusting"),
-            *(
-                (scenario, "newest")
-                for scenario in ("noexec", "full", "no links, noexec")
-            ),
-        ],
+    thorough_but(
+        [("noexec", "newest")],
         [*((scenario, "newest") for scenario in SCENARIOS), ("no links", "trusting")],
     ),
 )
@@ -263,6 +257,7 @@ def test_install_builds_with_every_poetry(
     check_install(scenario, poetry_home(version), site, big_venv)
 
 
+@pytest.mark.thorough
 def test_where_links_are_refused_unprotected_poetry_fails(
     new_site: Callable[..., Site], big_venv: Path
 ) -> None:
@@ -271,8 +266,9 @@ def test_where_links_are_refused_unprotected_poetry_fails(
     result.failed("Permission denied", f"-> '{PLACE}/")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "mount", soak_but([(NOEXEC,)], [(NOEXEC,), (SMALL,)]), ids=["noexec", "small"]
+    "mount", thorough_but([(NOEXEC,)], [(NOEXEC,), (SMALL,)]), ids=["noexec", "small"]
 )
 def test_where_copies_do_not_work_copying_always_fails(
     mount: Mount, plain_home: PoetryHome, new_site: Callable[..., Site], big_venv: Path
@@ -284,8 +280,9 @@ def test_where_copies_do_not_work_copying_always_fails(
     site.poetry(plain_home, mount, "install", venv=big_venv).succeeded()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "which", soak_but([("trusting",)], [("trusting",), ("newest",)])
+    "which", thorough_but([("trusting",)], [("trusting",), ("newest",)])
 )
 def test_a_file_system_that_knows_no_links(
     which: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
@@ -318,7 +315,9 @@ os.symlink = symlink
 """
 
 
-@pytest.mark.parametrize("which", soak_but([("newest",)], [("trusting",), ("newest",)]))
+@pytest.mark.parametrize(
+    "which", thorough_but([("newest",)], [("trusting",), ("newest",)])
+)
 def test_only_links_to_another_device_are_refused(
     which: str, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
 ) -> None:
@@ -335,8 +334,9 @@ def test_only_links_to_another_device_are_refused(
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "links", soak_but([(False,)], [(True,), (False,)]), ids=["links", "no links"]
+    "links", thorough_but([(False,)], [(True,), (False,)]), ids=["links", "no links"]
 )
 def test_ten_builds_at_once_with_room_for_three_copies(
     links: bool,
@@ -373,6 +373,7 @@ def test_ten_builds_at_once_with_room_for_three_copies(
     assert site.left == []
 
 
+@pytest.mark.thorough
 def test_lock_and_build_and_add(
     new_site: Callable[..., Site], own_folder: Path, big_venv: Path
 ) -> None:
@@ -387,6 +388,7 @@ def test_lock_and_build_and_add(
     site.poetry(plain, NO_LINKS, "build", venv=big_venv).failed("Permission denied")
 
 
+@pytest.mark.thorough
 def test_publish_builds(new_site: Callable[..., Site], big_venv: Path) -> None:
     site = new_site((), tail=BUILD_SCRIPT).lock()
     arguments = ("publish", "-v", "--build", "--dry-run", "-u", "me", "-p", "secret")
@@ -427,8 +429,11 @@ tempfile.mkdtemp = mkdtemp
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "mount", soak_but([(NEITHER,)], [(Mount(),), (NEITHER,)]), ids=["roomy", "neither"]
+    "mount",
+    thorough_but([(NEITHER,)], [(Mount(),), (NEITHER,)]),
+    ids=["roomy", "neither"],
 )
 def test_run_is_not_concerned(
     mount: Mount, home: PoetryHome, new_site: Callable[..., Site], big_venv: Path
@@ -467,6 +472,7 @@ def say(when):
 """
 
 
+@pytest.mark.thorough
 def test_the_users_environments_are_made_as_ever(
     home: PoetryHome, new_site: Callable[..., Site], tmp_path: Path
 ) -> None:
@@ -515,6 +521,7 @@ def test_what_the_user_told_virtualenv_stands(
     assert not site.reports[0]["copied"]
 
 
+@pytest.mark.thorough
 def test_no_directory_is_fit(
     new_site: Callable[..., Site], big_venv: Path, own_folder: Path
 ) -> None:

@@ -195,6 +195,7 @@ class User:
         raise PasswordLostError
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "version", [pytest.param("2.0.1", marks=pytest.mark.matrix), "2.5.1"]
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.killing import KILLS
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import OLDEST
@@ -210,7 +211,13 @@ def kill_writes(
 
 
 @pytest.mark.parametrize("bench", [NEWEST], indirect=True)
-@pytest.mark.parametrize("command", ["add", "auth.toml", "envs.toml", "self add"])
+@pytest.mark.parametrize(
+    "command",
+    thorough_but(
+        [("envs.toml",)],
+        [("add",), ("auth.toml",), ("envs.toml",), ("self add",)],
+    ),
+)
 def test_killed_at_the_last_changes(bench: Bench, command: str) -> None:
     kill_writes(
         bench, command, lambda changes: range(changes, max(0, changes - 10), -3)

@@ -118,7 +118,9 @@ SCENARIOS = (
         aged((FROM_TREES[0], *FROM_FILES), "new"),
     ),
 )
-RARE = (FILES, BY_PIP_FIRST)
+COMMON = ("install", "update", "remove")
+"""What shows every kind of change; pip and trees take longest."""
+
 scenarios = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS]
 )
@@ -282,7 +284,9 @@ def make_wheels(directory: Path) -> None:
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(one, id=one.name, marks=pytest.mark.soak if one in RARE else ())
+        pytest.param(
+            one, id=one.name, marks=() if one.name in COMMON else pytest.mark.thorough
+        )
         for one in SCENARIOS
     ],
 )
@@ -324,17 +328,17 @@ def test_poetry_without_the_plugin_installs_what_is_missing(
     benches: Callable[..., Bench], home: PoetryHome, plain_home: PoetryHome
 ) -> None:
     bench = benches(UPDATE, home)
-    for at in (40, 120):
-        bench.saved.restore()
-        assert bench.run("install", kill=Kill(at)).was_killed
-        bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
-        # Nobody but the plugin knows of the files that the killed command has left.
-        wrong = [text for text in faults(bench.venv) if "nobody's" not in text]
-        assert wrong == []
-        bench.install().succeeded()
-        assert faults(bench.venv) == []
+    bench.saved.restore()
+    assert bench.run("install", kill=Kill(120)).was_killed
+    bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
+    # Nobody but the plugin knows of the files that the killed command has left.
+    wrong = [text for text in faults(bench.venv) if "nobody's" not in text]
+    assert wrong == []
+    bench.install().succeeded()
+    assert faults(bench.venv) == []
 
 
+@pytest.mark.thorough
 def test_killed_while_poetry_changes_its_own_environment(
     new_project: Callable[..., Project],
     own_folder: Path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.plugins import marker_plugin
 
 
@@ -39,7 +40,9 @@ def project(new_project: Callable[..., Project], own_folder: Path) -> Project:
 @pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to mount"
 )
-@pytest.mark.parametrize("place", [".poetry/plugins", ".poetry"])
+@pytest.mark.parametrize(
+    "place", thorough_but([(".poetry",)], [(".poetry/plugins",), (".poetry",)])
+)
 def test_read_only(
     place: str,
     project: Project,

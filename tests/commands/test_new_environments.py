@@ -48,6 +48,7 @@ def environments(project: Project) -> Path:
     return Path(project.environ["POETRY_VIRTUALENVS_PATH"])
 
 
+@pytest.mark.thorough
 def test_one_that_somebody_makes_meanwhile_is_used(
     project: Project, home: PoetryHome
 ) -> None:

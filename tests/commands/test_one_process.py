@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.plugins import marker_plugin
 
 
@@ -108,8 +108,8 @@ ENDS = {
 
 @pytest.mark.parametrize(
     "end",
-    soak_but(
-        [("failure",), ("interrupt",), ("exec",), ("no such command",)],
+    thorough_but(
+        [("interrupt",), ("exec",)],
         [(end,) for end in ENDS],
     ),
 )
@@ -187,6 +187,7 @@ tell["third"] = run("install"), cache.exists()
     )
 
 
+@pytest.mark.thorough
 def test_protected_twice(project: Project, home: PoetryHome) -> None:
     told = in_one_process(
         project, home, 'tell["status"] = [run("install") for _ in range(2)]'

@@ -18,7 +18,7 @@ import pytest
 
 from tests.laboratory import ROOT
 from tests.laboratory import VERSION
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.clones import SCHEMAS
 from tests.laboratory.distributions import build
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -52,6 +52,7 @@ def only(directory: Path, pattern: str) -> Path:
     return found
 
 
+@pytest.mark.thorough
 def test_twine_finds_nothing(dist: Path) -> None:
     files = [str(path) for path in dist.iterdir()]
     command = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files]
@@ -60,6 +61,7 @@ def test_twine_finds_nothing(dist: Path) -> None:
     assert result.stdout.count("PASSED") == 2
 
 
+@pytest.mark.thorough
 def test_sdist_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
     build("--wheel", "--outdir", tmp_path, ROOT)
     from_tree, from_sdist = only(tmp_path, "*.whl"), only(dist, "*.whl")
@@ -67,6 +69,7 @@ def test_sdist_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
     assert _hash(from_tree) == _hash(from_sdist)
 
 
+@pytest.mark.thorough
 def test_contents(dist: Path) -> None:
     """The package and its metadata, and nothing that only development needs."""
     with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
@@ -89,9 +92,10 @@ def test_contents(dist: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "version",
-    soak_but([(POETRY_VERSIONS[0],)], [(each,) for each in OLDEST_AND_NEWEST]),
+    thorough_but([(POETRY_VERSIONS[0],)], [(each,) for each in OLDEST_AND_NEWEST]),
 )
 def test_wheel_works(
     version: str,

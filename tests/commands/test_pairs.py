@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import tomllib
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -79,7 +79,7 @@ def asked_for(project: Project) -> object:
     return tomllib.loads(project.pyproject.read_text())
 
 
-@pytest.mark.parametrize(("how", "command"), CASES)
+@pytest.mark.parametrize(("how", "command"), thorough_but(CASES[1:3], CASES))
 def test_ended_between_the_two_with_dynamic_versioning(
     how: signal.Signals,
     command: tuple[str, ...],
@@ -90,7 +90,7 @@ def test_ended_between_the_two_with_dynamic_versioning(
     end_between(project, dynamic_home, how, command)
 
 
-@pytest.mark.parametrize(("how", "command"), soak_but(CASES[::2], CASES))
+@pytest.mark.parametrize(("how", "command"), thorough_but(CASES[::2], CASES))
 def test_ended_between_the_two(
     how: signal.Signals, command: tuple[str, ...], project: Project, home: PoetryHome
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.killing import killed
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -166,7 +166,13 @@ def test_every_poetry(
     assert index.requests == asked
 
 
-@pytest.mark.parametrize("what", ["sources", "requirement", "Poetry", "setting"])
+@pytest.mark.parametrize(
+    "what",
+    thorough_but(
+        [("sources",), ("requirement",)],
+        [("sources",), ("requirement",), ("Poetry",), ("setting",)],
+    ),
+)
 def test_what_decides_what_is_installed(
     what: str,
     clone: Callable[..., Project],
@@ -240,8 +246,8 @@ DAMAGES = (
 
 @pytest.mark.parametrize(
     "damage",
-    soak_but(
-        [("changed",), ("list unreadable",), ("file of all",)],
+    thorough_but(
+        [("changed",)],
         [(damage,) for damage in DAMAGES],
     ),
 )
@@ -365,6 +371,7 @@ def test_cache_on_another_device(
     assert not file.stat().st_mode & 0o222
 
 
+@pytest.mark.thorough
 def test_another_mode_is_copied(
     clone: Callable[..., Project], install: Callable[..., Result]
 ) -> None:
@@ -377,7 +384,9 @@ def test_another_mode_is_copied(
     assert stat.S_IMODE(script.stat().st_mode) == 0o500
 
 
-@pytest.mark.parametrize("below", ["cache", "project"])
+@pytest.mark.parametrize(
+    "below", thorough_but([("cache",)], [("cache",), ("project",)])
+)
 @pytest.mark.parametrize("every", [33, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_change(
     below: str,
@@ -416,7 +425,7 @@ def test_killed_at_any_change(
         assert not made(run(clone(f"{at}-last"))), at
 
 
-@pytest.mark.parametrize("number", [12, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [6, pytest.param(100, marks=pytest.mark.soak)])
 def test_fresh_worktrees_at_once(
     number: int,
     clone: Callable[..., Project],

@@ -7,13 +7,13 @@ import os
 import re
 import signal
 
-from collections import Counter
 from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
 
 from tests.laboratory import preloaded
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.on_path import on_path
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import NEWEST
@@ -106,14 +106,14 @@ OFTEN_TESTED = (POETRY_VERSIONS[0], NEWEST)
 @pytest.mark.parametrize(
     ("version", "commands"),
     [
-        pytest.param(NEWEST, OFTEN, id="often"),
+        pytest.param(NEWEST, OFTEN, id="often", marks=pytest.mark.thorough),
         *(
             pytest.param(
                 version,
                 COMMANDS,
                 marks=pytest.mark.matrix
                 if version in OFTEN_TESTED
-                else pytest.mark.soak,
+                else pytest.mark.thorough,
                 id=version,
             )
             for version in POETRY_VERSIONS
@@ -159,7 +159,7 @@ def test_its_process_is_as_if_it_were_executed(
     own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also where a script runs it, and by the third time it is forked."""
+    """Also where a script runs it, forked or not."""
     home = poetry_home(version)
     scripts = on_path(home)
     entry = "[poetry.application.plugin]\ntelling = telling:Plugin\n"
@@ -169,9 +169,6 @@ def test_its_process_is_as_if_it_were_executed(
     command = [str(home.executable), "--no-ansi", "check"]
     path = f"{scripts}:{os.environ['PATH']}"
     environ = project.environment(environ={"TMPDIR": str(own_folder), "PATH": path})
-    monkeypatch.setattr(preloaded, "CAN_FORK", True)
-    monkeypatch.setattr(preloaded, "OFTEN", 2)
-    monkeypatch.setattr(preloaded, "WANTED", Counter())
     said = []
 
     def run(command: list[str], **how: Any) -> None:
@@ -182,20 +179,20 @@ def test_its_process_is_as_if_it_were_executed(
     run(command)
     with Preloaded(home, environ) as poetry:
         run(command, begin=poetry.start)
-    for _ in range(2):
+    for forked in (False, True):
+        monkeypatch.setattr(preloaded, "CAN_FORK", forked)
         run([str(scripts / "poetry"), *command[1:]])
-    assert preloaded.WANTED.total() == 2
     assert [one == said[0] for one in said] == [True] * 4, said
 
 
-@pytest.mark.parametrize("often", [1, 1000])
+@pytest.mark.parametrize("forked", thorough_but([(True,)], [(True,), (False,)]))
 def test_a_script_is_told_how_it_ended(
-    often: int,
+    forked: bool,
     home: PoetryHome,
     new_project: Callable[..., Project],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preloaded, "OFTEN", often)
+    monkeypatch.setattr(preloaded, "CAN_FORK", forked)
     project = new_project()
     script = """
         poetry run sh -c 'exit 3'; echo $?

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.barriers import Barrier
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.environments import installed_version
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -187,7 +187,7 @@ def test_installs_at_once_agree_on_the_version(
 PLACES = [("requires-plugins",), ("Poetry's environment",)]
 
 
-@pytest.mark.parametrize("place", soak_but(PLACES[:1], PLACES))
+@pytest.mark.parametrize("place", thorough_but(PLACES[:1], PLACES))
 def test_install_waits_while_a_plugin_has_rewritten_the_project(
     place: str,
     new_project: Callable[..., Project],
@@ -278,6 +278,7 @@ def test_reader_sees_a_whole_set_whatever_a_writer_does(
         assert list(project.store.rglob("slow_import"))
 
 
+@pytest.mark.thorough
 def test_unprotected_reader_would_break(
     slow_import: Project, plain_home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:
@@ -296,6 +297,7 @@ def test_unprotected_reader_would_break(
         reader.result().failed()
 
 
+@pytest.mark.thorough
 def test_scripts_of_two_projects_stay_apart(
     new_plugged: Callable[..., Project], home: PoetryHome, tmp_path: Path
 ) -> None:
@@ -311,6 +313,7 @@ def test_scripts_of_two_projects_stay_apart(
     assert sorted(path.name for path in home.executable.parent.iterdir()) == scripts
 
 
+@pytest.mark.thorough
 def test_project_plugin_and_dependency_override_those_of_poetry(
     new_project: Callable[..., Project],
     own_folder: Path,
@@ -358,7 +361,13 @@ def test_any_command_has_the_plugins(
         assert (listed in plain) == (command == "self show plugins")
 
 
-@pytest.mark.parametrize("lost", ["lib/lasting.py", "lib/lasting-*/entry_points.txt"])
+@pytest.mark.parametrize(
+    "lost",
+    thorough_but(
+        [("lib/lasting.py",)],
+        [("lib/lasting.py",), ("lib/lasting-*/entry_points.txt",)],
+    ),
+)
 def test_set_that_has_lost_files_is_made_again(
     lost: str,
     new_plugged: Callable[..., Project],

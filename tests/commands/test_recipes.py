@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from tests.laboratory import ROOT
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.interpreters import write_interpreter
 from tests.laboratory.on_path import on_path
 from tests.laboratory.projects import Project
@@ -164,6 +164,7 @@ def need(*minors: str) -> None:
         pytest.skip(f"install Python {', '.join(sorted(missing))}")
 
 
+@pytest.mark.thorough
 def test_tox_in_parallel(project: Project, home: PoetryHome) -> None:
     (project.path / "tox.ini").write_text(recipe("tox in parallel", "ini"))
     need("3.10", "3.11", "3.12", "3.13")
@@ -176,6 +177,7 @@ def test_tox_in_parallel(project: Project, home: PoetryHome) -> None:
     assert project.git("status", "--short", ".poetry") == ""
 
 
+@pytest.mark.thorough
 def test_tox_shows_a_failure(project: Project, home: PoetryHome) -> None:
     need("3.10", "3.11", "3.12", "3.13")
     (project.path / "tox.ini").write_text(recipe("tox in parallel", "ini"))
@@ -190,6 +192,7 @@ def github_steps() -> tuple[list[str], dict[str, str]]:
     return [command for command in run if "pipx" not in command], job["env"]
 
 
+@pytest.mark.thorough
 def test_github_actions(project: Project, home: PoetryHome) -> None:
     need("3.11", "3.12")
     commands, environ = github_steps()
@@ -200,6 +203,7 @@ def test_github_actions(project: Project, home: PoetryHome) -> None:
         shell(test, project, home).succeeded()
 
 
+@pytest.mark.thorough
 def test_github_actions_show_a_failure(project: Project, home: PoetryHome) -> None:
     """Of the first of two installs; the second one ends later, and well."""
     need("3.11", "3.12")
@@ -211,6 +215,7 @@ def test_github_actions_show_a_failure(project: Project, home: PoetryHome) -> No
     shell(done, project, home).succeeded()
 
 
+@pytest.mark.thorough
 def test_gitlab(project: Project, home: PoetryHome) -> None:
     need("3.11", "3.12")
     job = steps("GitLab")["test"]
@@ -230,6 +235,7 @@ def test_gitlab(project: Project, home: PoetryHome) -> None:
         finished.result().succeeded()
 
 
+@pytest.mark.thorough
 def test_gitlab_shows_a_failure(project: Project, home: PoetryHome) -> None:
     need("3.11")
     spoil_environment(project.path / ".venv-3.11", "3.11")
@@ -239,7 +245,7 @@ def test_gitlab_shows_a_failure(project: Project, home: PoetryHome) -> None:
 
 @pytest.mark.parametrize(
     "heading",
-    soak_but([("GitLab's cache",)], [("GitHub's cache",), ("GitLab's cache",)]),
+    thorough_but([("GitLab's cache",)], [("GitHub's cache",), ("GitLab's cache",)]),
 )
 def test_restored_cache(
     heading: str,
@@ -306,6 +312,7 @@ def test_docker(
         shell(command, project, home, venv, environ).failed("Did you mean enabled?")
 
 
+@pytest.mark.thorough
 def test_pre_commit(project: Project, home: PoetryHome) -> None:
     (project.path / ".pre-commit-config.yaml").write_text(recipe("pre-commit", "yaml"))
     project.git("add", ".")
@@ -337,6 +344,7 @@ def repository(
     return Project(tmp_path / "repository", new_project("any").environ)
 
 
+@pytest.mark.thorough
 def test_monorepo(repository: Project, home: PoetryHome) -> None:
     shell(recipe("Monorepo", "bash"), repository, home).succeeded()
     for name in SERVICES:
@@ -344,9 +352,10 @@ def test_monorepo(repository: Project, home: PoetryHome) -> None:
         shell(test, repository, home).succeeded()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("service", "option"),
-    soak_but(
+    thorough_but(
         [(SERVICES[0], "+e")],  # an error ends neither the shell nor the loop
         product((SERVICES[0], SERVICES[-1]), ("-e", "+e")),
     ),
@@ -384,7 +393,9 @@ CLEAN = [
 ]
 
 
-@pytest.mark.parametrize("clean", CLEAN)
+@pytest.mark.parametrize(
+    "clean", thorough_but([(CLEAN[0],)], [(one,) for one in CLEAN])
+)
 def test_git_clean_leaves_locks(clean: str, project: Project, home: PoetryHome) -> None:
     """As the page says: by default it removes a lock that somebody holds."""
     environ = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.barriers import Barrier
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.environments import installed_version
 from tests.laboratory.killing import killed
 from tests.laboratory.pausing import Pause
@@ -50,7 +50,7 @@ def rewriting_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoetryH
 
 @pytest.mark.parametrize(
     "command",
-    soak_but(
+    thorough_but(
         [(("show",),), (("about",),)],
         [(("show",),), (("about",),), (("config", "--list"),)],
     ),
@@ -125,7 +125,9 @@ def test_services_that_share_a_path_dependency(
 
 
 @pytest.mark.parametrize(
-    "command", soak_but([(("check",),)], [(("show",),), (("check",),)]), ids=" ".join
+    "command",
+    thorough_but([(("check",),)], [(("show",),), (("check",),)]),
+    ids=" ".join,
 )
 def test_reader_of_a_project_that_requires_the_plugin(
     command: tuple[str, ...],
@@ -163,6 +165,7 @@ RUNS = "poetry.console.commands.show:ShowCommand.handle:before"
 REVERTS = "poetry_dynamic_versioning.plugin:_revert_version"
 
 
+@pytest.mark.thorough
 def test_show_beside_an_install_with_dynamic_versioning(
     dynamic_home: PoetryHome,
     plain_home: PoetryHome,
@@ -189,6 +192,7 @@ def test_show_beside_an_install_with_dynamic_versioning(
     assert is_restored(project)
 
 
+@pytest.mark.thorough
 def test_services_with_dynamic_versioning(
     dynamic_home: PoetryHome,
     new_project: Callable[..., Project],
@@ -411,6 +415,7 @@ def is_restored(project: Project) -> bool:
     return 'version = "0.0.0"' in text and "enable = true" in text
 
 
+@pytest.mark.thorough
 def test_plugin_that_listens_and_rewrites_nothing(
     new_project: Callable[..., Project],
     own_folder: Path,

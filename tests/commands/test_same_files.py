@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.barriers import Barrier
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.pausing import Pause
 from tests.laboratory.poetries import poetry_home
@@ -34,7 +34,7 @@ SIZES = {"alpha": 96 << 20, "beta": 48 << 20}
 
 @pytest.mark.parametrize(
     ("version", "rounds"),
-    soak_but([("2.5.1", 2)], [("2.5.1", 2), ("2.0.1", 5), ("2.5.1", 5)]),
+    thorough_but([("2.5.1", 2)], [("2.5.1", 2), ("2.0.1", 5), ("2.5.1", 5)]),
 )
 def test_the_file_is_wholly_one_and_always_the_same(
     version: str,

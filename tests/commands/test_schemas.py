@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import preloaded
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.clones import SCHEMAS
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import OLDEST
@@ -82,6 +83,7 @@ def test_what_is_kept_is_used(
     assert kept(own) == forged
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", dict.fromkeys((OLDEST, NEWEST)))
 def test_the_same_is_said(
     project: Project, version: str, clone: Callable[..., PoetryHome]
@@ -131,7 +133,13 @@ def directory(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
-@pytest.mark.parametrize("damage", [cut_off, no_byte_code, huge, pipe, directory])
+@pytest.mark.parametrize(
+    "damage",
+    thorough_but(
+        [(cut_off,)],
+        [(cut_off,), (no_byte_code,), (huge,), (pipe,), (directory,)],
+    ),
+)
 def test_what_is_damaged_is_not_there(
     damage: Callable[[Path], None],
     project: Project,
@@ -171,6 +179,7 @@ def test_where_nothing_shall_be_kept(
     assert kept(own) == []
 
 
+@pytest.mark.thorough
 def test_where_byte_code_is_elsewhere(
     project: Project, own: PoetryHome, tmp_path: Path
 ) -> None:
@@ -187,6 +196,7 @@ def test_switched_off_in_the_project(project: Project, own: PoetryHome) -> None:
     assert kept(own) == []
 
 
+@pytest.mark.thorough
 def test_many_at_once(project: Project, own: PoetryHome) -> None:
     started = [project.start(own, *CHECK) for _ in range(6)]
     for one in started:
@@ -197,6 +207,7 @@ def test_many_at_once(project: Project, own: PoetryHome) -> None:
     assert len(once) <= 3
 
 
+@pytest.mark.thorough
 def test_old_ones_go(project: Project, own: PoetryHome, forged: list[Path]) -> None:
     """When another one is kept; and what is not ours stays."""
     directory = forged[0].parent
@@ -211,6 +222,7 @@ def test_old_ones_go(project: Project, own: PoetryHome, forged: list[Path]) -> N
     other.unlink()
 
 
+@pytest.mark.thorough
 def test_they_do_not_become_ever_more(project: Project, own: PoetryHome) -> None:
     project.poetry(own, *CHECK).succeeded()
     first, *others = kept(own)

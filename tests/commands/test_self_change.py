@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.index import LocalIndex
 from tests.laboratory.poetries import DEFAULT_PYTHON
@@ -180,7 +180,11 @@ def shows(result: Result, *texts: str) -> None:
 
 
 @pytest.mark.parametrize("version", BOTH)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row[0])
+@pytest.mark.parametrize(
+    "case",
+    thorough_but([(TOO_OLD_PACKAGING,)], [(case,) for case in CASES]),
+    ids=lambda case: case.row[0],
+)
 def test_refuse(
     case: Case,
     version: str,
@@ -192,7 +196,7 @@ def test_refuse(
     project = locked_project(case.locked, case.accepted)
     before = fingerprint(project, home.site_packages, home.path / "bin")
 
-    result = project.poetry(home, case.command, venv=home.path)
+    result = project.poetry(home, case.command, venv=home.path, environ=NO_RELOCKING)
 
     result.failed(*case.row, "pipx install poetry", "--on-self-change pin")
     assert result.code == 1
@@ -202,6 +206,7 @@ def test_refuse(
     other.poetry(home, "install", venv=home.path).succeeded()
 
 
+@pytest.mark.thorough
 def test_strict_refuses_every_downgrade(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
@@ -221,7 +226,11 @@ def test_strict_refuses_every_downgrade(
 
 
 @pytest.mark.parametrize("version", BOTH)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row[0])
+@pytest.mark.parametrize(
+    "case",
+    thorough_but([(TOO_OLD_PACKAGING,)], [(case,) for case in CASES]),
+    ids=lambda case: case.row[0],
+)
 def test_pin(
     case: Case,
     version: str,
@@ -259,7 +268,7 @@ def lying(locked_project: Callable[..., Project], own_folder: Path) -> Project:
 
 
 @pytest.mark.parametrize("version", BOTH)
-@pytest.mark.parametrize("mode", soak_but([("refuse",)], [("refuse",), ("allow",)]))
+@pytest.mark.parametrize("mode", thorough_but([("refuse",)], [("refuse",), ("allow",)]))
 def test_what_breaks_poetry_though_it_should_not_is_put_back(
     mode: str, version: str, clone: Callable[..., PoetryHome], lying: Project
 ) -> None:
@@ -287,8 +296,9 @@ main()
 """Poetry that is killed when its own packages are changed and nothing is proved."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "way", soak_but([("next command",)], [("next command",), ("module",)])
+    "way", thorough_but([("next command",)], [("next command",), ("module",)])
 )
 def test_a_kill_between_the_change_and_the_proof(
     way: str, clone: Callable[..., PoetryHome], lying: Project
@@ -344,6 +354,7 @@ def test_unprotected(clone: Callable[..., PoetryHome], lying: Project) -> None:
 ALLOW = {MODE: "allow", "POETRY_INSTALLER_BUILTIN_UNINSTALL": "true"}
 
 
+@pytest.mark.thorough
 def test_allow(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
@@ -358,7 +369,7 @@ def test_allow(
     still_works(home, locked_project(("harmless",), ("harmless",), name="other"))
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 def test_allow_the_removal_of_one(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
@@ -374,7 +385,7 @@ def test_allow_the_removal_of_one(
     still_works(home, project)
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 def test_allow_the_removal_of_all(
     clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
 ) -> None:
@@ -389,6 +400,7 @@ def test_allow_the_removal_of_all(
     still_works(home, nothing)
 
 
+@pytest.mark.thorough
 def test_files_of_another_package(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
@@ -433,6 +445,7 @@ def path_dependency(project: Project, name: str, files: dict[str, str]) -> None:
         )
 
 
+@pytest.mark.thorough
 def test_what_takes_the_place_of_an_own_package(
     clone: Callable[..., PoetryHome], new_project: Callable[..., Project]
 ) -> None:
@@ -486,7 +499,9 @@ def test_pin_is_refused_where_a_requirement_does_not_accept_it(
         before = fingerprint(project, home.site_packages)
 
         refused = project.poetry(home, "install", venv=home.path, environ=NO_RELOCKING)
-        pinned = project.poetry(home, "install", venv=home.path, environ={MODE: "pin"})
+        pinned = project.poetry(
+            home, "install", venv=home.path, environ={MODE: "pin", **NO_RELOCKING}
+        )
 
         reason = f"{requirer} requires packaging ("
         refused.failed("would damage the Poetry that runs it")
@@ -553,7 +568,7 @@ def test_settings(
 
 
 @pytest.mark.parametrize(
-    "mode", soak_but([("refuse",), ("pin",)], [("refuse",), ("pin",), ("allow",)])
+    "mode", thorough_but([("refuse",), ("pin",)], [("refuse",), ("pin",), ("allow",)])
 )
 def test_dry_run_shows_the_verdict(
     mode: str, clone: Callable[..., PoetryHome], locked_project: Callable[..., Project]
@@ -581,6 +596,7 @@ def test_dry_run_shows_the_verdict(
     assert fingerprint(project, home.site_packages) == before
 
 
+@pytest.mark.thorough
 def test_upgrades_come_last_and_one_by_one(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
@@ -603,6 +619,7 @@ def test_upgrades_come_last_and_one_by_one(
     still_works(home, project)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("version", "builds"),
     [
@@ -650,6 +667,7 @@ def test_poetry_upgrades_itself_with_all_it_needs(
     still_works(home, project)
 
 
+@pytest.mark.thorough
 def test_a_plugin_is_developed_in_its_own_environment(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
@@ -746,6 +764,7 @@ def secure_index(authority: Authority, own_folder: Path) -> Iterator[LocalIndex]
         yield index
 
 
+@pytest.mark.thorough
 def test_upgrade_of_the_certificate_bundle(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],
@@ -804,6 +823,7 @@ def open_directory() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.thorough
 def test_poetry_in_the_system_python(
     open_directory: Path,
     home: PoetryHome,
@@ -853,6 +873,7 @@ def test_poetry_in_the_system_python(
     assert "PATH" not in again.out
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0,
     reason="needs to be root, to act as another user",
@@ -907,6 +928,7 @@ def test_poetry_in_the_user_site(
     assert list(site.glob("harmless-1.0.dist-info"))
 
 
+@pytest.mark.thorough
 def test_an_environment_on_top_of_a_python_with_poetry(
     open_directory: Path,
     home: PoetryHome,

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from tests.laboratory.barriers import Barrier
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.libraries import MODULES
 from tests.laboratory.libraries import in_tree
 from tests.laboratory.libraries import make_library
@@ -89,7 +89,7 @@ def second_waits(
 
 @pytest.mark.parametrize(
     "backend",
-    soak_but([("in-tree",)], [("in-tree",), ("setuptools",), ("hatchling",)]),
+    thorough_but([("in-tree",)], [("in-tree",), ("setuptools",), ("hatchling",)]),
 )
 def test_two_projects_share_a_library(
     backend: str,
@@ -316,6 +316,7 @@ def test_who_waits_for_a_build(
     resolving.result().succeeded()
 
 
+@pytest.mark.thorough
 def test_git_checkouts_in_a_shared_environment(
     home: PoetryHome,
     new_project: Callable[..., Project],
@@ -522,8 +523,8 @@ build-backend = "hatchling.build"
 
 @pytest.mark.parametrize(
     ("backend", "git"),
-    soak_but(
-        [("setuptools", True), ("poetry-core", False)],
+    thorough_but(
+        [("poetry-core", False)],
         [(backend, True) for backend in SAME_FILES] + [("poetry-core", False)],
     ),
 )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pyte
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -130,6 +130,7 @@ def story(
     base: Path,
     verbosity: str,
     output: str,
+    path: str,
 ) -> dict[str, str]:
     """What each command says."""
     shutil.rmtree(base, ignore_errors=True)
@@ -138,7 +139,7 @@ def story(
         base / "project", index, environ=environ, dependencies=("silent-leaf",)
     )
     (project.path / "README.md").write_text("")
-    surroundings = {"POETRY_KEYRING_ENABLED": "false", "SHELL": "bash"}
+    surroundings = {"POETRY_KEYRING_ENABLED": "false", "SHELL": "bash", "PATH": path}
     told = {}
     for number, arguments in enumerate(commands):
         words = arguments.split()
@@ -168,7 +169,9 @@ QUICK = (SHORT, NEWEST, "", "pipe")
 
 @pytest.mark.parametrize(
     ("commands", "version", "verbosity", "output"),
-    soak_but([QUICK], [QUICK, *product([STORY], POETRY_VERSIONS, VERBOSITIES, RUNS)]),
+    thorough_but(
+        [QUICK], [QUICK, *product([STORY], POETRY_VERSIONS, VERBOSITIES, RUNS)]
+    ),
 )
 def test_the_same_is_said(
     commands: tuple[str, ...],
@@ -177,6 +180,7 @@ def test_the_same_is_said(
     output: str,
     index: LocalIndex,
     own_folder: Path,
+    shared_environ: dict[str, str],
     tmp_path: Path,
 ) -> None:
     for name in ("silent-leaf", "silent-twig"):
@@ -189,6 +193,7 @@ def test_the_same_is_said(
             tmp_path / "here",
             verbosity,
             output,
+            shared_environ["PATH"],
         )
         for protected in (False, True)
     )

@@ -319,6 +319,7 @@ def test_soak_of_mixed_commands(
     print(dict(counts))
 
 
+@pytest.mark.thorough
 def test_killed_commands(
     new_project: Callable[..., Project],
     own_folder: Path,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.changes import NO_RELOCKING
 from tests.laboratory.poetries import download
 from tests.laboratory.poetries import poetry_home
@@ -102,7 +102,7 @@ def works(home: PoetryHome, project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "way"),
-    soak_but([("hatchling", "git"), ("flit", "editable")], PAIRS),
+    thorough_but([("flit", "editable")], PAIRS),
 )
 def test_files_of_an_own_package(
     backend: str,
@@ -134,7 +134,7 @@ def test_files_of_an_own_package(
 
 @pytest.mark.parametrize(
     ("backend", "way"),
-    soak_but([("setuptools", "path"), ("setuptools", "editable")], PAIRS),
+    thorough_but([("setuptools", "path")], PAIRS),
 )
 def test_a_script_of_an_own_package(
     backend: str,
@@ -158,7 +158,7 @@ def test_a_script_of_an_own_package(
 
 @pytest.mark.parametrize(
     ("backend", "way"),
-    soak_but([("setuptools", "path"), ("hatchling", "git")], PAIRS),
+    thorough_but([], PAIRS),
 )
 def test_the_name_of_an_own_package(
     backend: str,
@@ -192,10 +192,11 @@ def test_the_name_of_an_own_package(
     works(own_home, new_project("other", name="other"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("layout", "backend"),
-    soak_but(
-        [("flat", "poetry-core"), ("src", "setuptools")],
+    thorough_but(
+        [("flat", "poetry-core")],
         [("flat", "poetry-core"), ("src", "poetry-core"), ("src", "setuptools")],
     ),
 )

@@ -138,6 +138,7 @@ class Action:
         return bash(step["run"], self._project.path / place, environ)
 
 
+@pytest.mark.thorough
 def test_github_action(project: Project, job: dict[str, str], tmp_path: Path) -> None:
     temp = tmp_path / "runner"
     temp.mkdir()
@@ -150,6 +151,7 @@ def test_github_action(project: Project, job: dict[str, str], tmp_path: Path) ->
     action.run(python="true").failed("Did you mean enabled?")
 
 
+@pytest.mark.thorough
 def test_gitlab_component(
     project: Project, job: dict[str, str], tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
     return [(name, rest) for name, rest in found]
 
 
+@pytest.mark.thorough
 def test_dockerfile(project: Project, job: dict[str, str], tmp_path: Path) -> None:
     """Its commands, with the directories of an image elsewhere."""
     text = (TEMPLATES / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -212,6 +215,7 @@ def test_dockerfile(project: Project, job: dict[str, str], tmp_path: Path) -> No
     bash(command, project.path, job).failed("Did you mean enabled?")
 
 
+@pytest.mark.thorough
 def test_pre_commit_hook(project: Project, home: PoetryHome, tmp_path: Path) -> None:
     hooks = Project(tmp_path / "hooks")
     hooks.path.mkdir()

@@ -82,6 +82,7 @@ def test_hosts_wait_for_one_another(
     assert "enable = true" in first.pyproject.read_text()
 
 
+@pytest.mark.thorough
 def test_every_python_on_both_hosts(
     hosts: Hosts, own_folder: Path, new_venv: Callable[..., Path]
 ) -> None:

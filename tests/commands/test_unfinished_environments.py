@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.killing import KILLS
 from tests.laboratory.killing import Kill
 from tests.laboratory.pausing import Pause
@@ -74,7 +74,7 @@ def by_uv(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spelling", "command", "create"),
-    soak_but(
+    thorough_but(
         [
             ("here", ("install",), by_venv),
             ("-C", ("run", "true"), by_venv),
@@ -124,7 +124,7 @@ def test_environment_that_the_user_made_instead(
 
 
 @pytest.mark.parametrize(
-    "create", soak_but([(by_venv,)], [(by_venv,), (by_virtualenv,), (by_uv,)])
+    "create", thorough_but([(by_venv,)], [(by_venv,), (by_virtualenv,), (by_uv,)])
 )
 def test_environment_that_the_user_made_over_it(
     create: Callable[[Path], None],
@@ -235,9 +235,7 @@ def test_creation_killed_at_some_changes(creation: Creation) -> None:
     kill_creation(
         creation,
         lambda changes: [
-            Kill(1),
             Kill(2, half=True),
-            Kill(3, again=1),
             Kill(changes // 2, half=True, again=changes // 4),
             Kill(changes),
         ],

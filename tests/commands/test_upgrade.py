@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.libraries import make_library
 from tests.laboratory.libraries import uses
 from tests.laboratory.pausing import Pause
@@ -55,7 +56,9 @@ def leaf_project(new_project: Callable[..., Project], own_folder: Path) -> Proje
     return project
 
 
-@pytest.fixture(params=["old-first", pytest.param("new-first", marks=pytest.mark.soak)])
+@pytest.fixture(
+    params=["old-first", pytest.param("new-first", marks=pytest.mark.thorough)]
+)
 def homes(
     request: pytest.FixtureRequest, old_home: PoetryHome, home: PoetryHome
 ) -> tuple[PoetryHome, PoetryHome]:
@@ -90,9 +93,14 @@ def second_waits(
         return second.result().succeeded().out
 
 
-both_ways = pytest.mark.parametrize("homes", ["old-first", "new-first"], indirect=True)
+both_ways = pytest.mark.parametrize(
+    "homes",
+    thorough_but([("old-first",)], [("old-first",), ("new-first",)]),
+    indirect=True,
+)
 
 
+@pytest.mark.thorough
 @both_ways
 def test_environment(
     homes: tuple[PoetryHome, PoetryHome],
@@ -118,6 +126,7 @@ def test_project(
     assert "Installing leaf (1.0)" in said
 
 
+@pytest.mark.thorough
 def test_project_of_hatchling(
     homes: tuple[PoetryHome, PoetryHome],
     old_home: PoetryHome,
@@ -135,6 +144,7 @@ def test_project_of_hatchling(
     second_waits(project, homes, locks, Pause(SOLVING), "project", venvs)
 
 
+@pytest.mark.thorough
 def test_plugin_set(
     homes: tuple[PoetryHome, PoetryHome],
     new_project: Callable[..., Project],
@@ -172,7 +182,11 @@ def test_source_tree(
     )
 
 
-@pytest.mark.parametrize("place", [INSTALLING, SOLVING], ids=["installing", "solving"])
+@pytest.mark.parametrize(
+    "place",
+    thorough_but([(INSTALLING,)], [(INSTALLING,), (SOLVING,)]),
+    ids=["installing", "solving"],
+)
 def test_killed_before_the_upgrade(
     place: str,
     old_home: PoetryHome,

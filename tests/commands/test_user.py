@@ -12,7 +12,7 @@ import pytest
 
 from tests.laboratory import ROOT
 from tests.laboratory import VERSION
-from tests.laboratory.cases import soak_but
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.distributions import build
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -52,7 +52,8 @@ def self_source(
     return {**environ, "POETRY_CONFIG_DIR": str(directory)}
 
 
-@pytest.mark.parametrize("what", soak_but([("wheel",)], [("wheel",), ("folder",)]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("what", thorough_but([("wheel",)], [("wheel",), ("folder",)]))
 def test_self_add(
     what: str,
     own_wheel: Path,
@@ -94,8 +95,8 @@ KEEP_SCHEMAS = {
 
 @pytest.mark.parametrize(
     "arguments",
-    soak_but(
-        [(("--version",),), (("config", "--list"),), (("show",),)],
+    thorough_but(
+        [(("--version",),)],
         [(arguments,) for arguments in NOTHING_TO_PROTECT],
     ),
     ids=" ".join,
@@ -216,6 +217,7 @@ def test_poetry_directory_that_cannot_be(
         assert os.readlink(place) == "nowhere"
 
 
+@pytest.mark.thorough
 def test_poetry_environment_that_the_user_cannot_write(
     new_project: Callable[..., Project],
     own_folder: Path,
@@ -243,6 +245,7 @@ def test_poetry_environment_that_the_user_cannot_write(
     assert {path.parents[3].name for path in outside} <= {"plugin-copies"}
 
 
+@pytest.mark.thorough
 def test_project_that_requires_this_plugin_itself(
     own_wheel: Path,
     own_folder: Path,

@@ -83,6 +83,7 @@ def test_terminal(
     assert_screen("summary-waited", summary, places)
 
 
+@pytest.mark.thorough
 def test_narrow_terminal_is_left_clean(
     project: Project, home: PoetryHome, venv: Path, hold: HeldLock
 ) -> None:

@@ -1,4 +1,4 @@
-"""Which cases of a table run each time, and which in ``make soak``."""
+"""Which cases of a table run each time, and which in ``make test-thorough``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 
-def soak_but(
+def thorough_but(
     kept: Collection[object], cases: Iterable[tuple[object, ...]]
 ) -> list[ParameterSet]:
     """Cases, of which only these run in ``make test``: they prove the mechanism."""
     listed = [*cases]
     assert not [case for case in kept if case not in listed]
     return [
-        pytest.param(*case, marks=() if case in kept else pytest.mark.soak)
+        pytest.param(*case, marks=() if case in kept else pytest.mark.thorough)
         for case in listed
     ]

@@ -113,6 +113,7 @@ def become(
     os.environ.update(env)
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # what it would look at is shared with the server, until it does
     sys.argv = command
     sys.orig_argv = [sys.executable, *command]
     places = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place]

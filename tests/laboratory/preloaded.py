@@ -1,6 +1,7 @@
 """A Poetry whose modules are loaded once, for the many commands of the tests.
 
-To start Python and import Poetry is half of what a command costs. Here each command is
+To start Python and import Poetry is half of what a command costs, and loading it here
+takes no longer than the first one would. Here each command is
 a process of its own, forked from one that has imported Poetry and has done nothing with
 it. The command itself loads this plugin and all others.
 """
@@ -16,7 +17,6 @@ import socket
 import subprocess
 import threading
 
-from collections import Counter
 from contextlib import contextmanager
 from contextlib import suppress
 from pathlib import Path
@@ -53,8 +53,6 @@ AT_IMPORT = (
 
 CAN_FORK = hasattr(os, "pidfd_open")
 HARMLESS = ("PYTHONPATH", "PYTHON_KEYRING_BACKEND")
-OFTEN = 3
-"""How many commands of one Poetry make it worth a process that has loaded it."""
 
 
 class Preloaded:
@@ -164,7 +162,6 @@ class Forked:
 Key = tuple["PoetryHome", frozenset[tuple[str, str]]]
 
 STARTED: dict[Key, Preloaded] = {}
-WANTED: Counter[Key] = Counter()
 FIXED: set[PoetryHome] = set()
 """Clones whose Poetry is changed no more, as that of the homes that all tests share."""
 ONE_AT_A_TIME = threading.Lock()
@@ -191,12 +188,7 @@ def begin(home: PoetryHome, environ: Mapping[str, str]) -> Callable[..., Process
     """
     if not can_be_forked(home, environ):
         return subprocess.Popen
-    key = _key(home, environ)
-    with ONE_AT_A_TIME:
-        WANTED[key] += 1
-        if WANTED[key] < OFTEN:
-            return subprocess.Popen
-    return _of_all_tests(key, environ).start
+    return _of_all_tests(_key(home, environ), environ).start
 
 
 def shared(home: PoetryHome, environ: Mapping[str, str]) -> Preloaded:
