@@ -16,8 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
-from poetry_plugin_safe_install.compat.internals import warn
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.store import FILE_MODE
 
 
@@ -62,6 +61,8 @@ def tell(event: str, **about: Any) -> None:
     except OSError as error:
         if path not in _unwritable:
             _unwritable.add(path)
+            from poetry_plugin_safe_install.compat.faults import warn
+
             why = error.strerror or str(error)
             warn(None, f"{DISTRIBUTION}: {VARIABLE} {path} cannot be written: {why}")
 

@@ -36,7 +36,7 @@ def failed(command: StartingCommand, error: Exception) -> Protection:
 
     :raises Exception: the error itself, if it is a fault of this plugin's own.
     """
-    from poetry_plugin_safe_install.compat.internals import is_own_fault
+    from poetry_plugin_safe_install.compat.faults import is_own_fault
 
     if is_own_fault(error):
         raise error

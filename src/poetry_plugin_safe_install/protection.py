@@ -35,7 +35,6 @@ from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment
-from poetry_plugin_safe_install.compat.internals import warn
 from poetry_plugin_safe_install.environments.places import is_apart
 from poetry_plugin_safe_install.environments.project_environment import (
     ProjectEnvironment,
@@ -90,7 +89,7 @@ def protect(
     if not settings.enabled:
         return None
     for warning in unknown_variables(os.environ):
-        warn(command.io, warning)
+        command.warn(warning)
     if failure and row.need in (Need.PLUGINS, Need.NOTHING):
         return None  # those that it concerns say so
     if failure:
@@ -243,7 +242,7 @@ class ProtectedCommand(Protection):
             self._summary.plugin_set(self._plugins.origin)
         elif wanted and not self._session.is_locked(PROJECT):
             text = "There is no plugin set for this interpreter: the plugins that the"
-            warn(self._command.io, f"{text} project requires are not active.")
+            self._command.warn(f"{text} project requires are not active.")
 
     # 2. Every plugin is activated.
 

@@ -9,10 +9,10 @@ from cleo.commands.command import Command
 from cleo.helpers import option
 from poetry.console.commands.install import InstallCommand
 
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.compat.config import poetry_version
 from poetry_plugin_safe_install.compat.environment_making import CHECK
 from poetry_plugin_safe_install.compat.environment_making import SYNC
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.settings import SETTINGS
 from poetry_plugin_safe_install.settings import read_project_file

@@ -18,6 +18,7 @@ import pytest
 from tests.laboratory import ROOT
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
+from tests.laboratory.cases import soak_but
 from tests.laboratory.cases import thorough_but
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
@@ -61,7 +62,7 @@ def modules_of(venv: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "round",
-    thorough_but([(1,)], [(number,) for number in range(1, 21)]),
+    soak_but([(1,)], [(number,) for number in range(1, 21)]),
 )
 def test_installs_at_once_into_one_environment(
     round: int,

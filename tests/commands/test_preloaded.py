@@ -113,7 +113,7 @@ OFTEN_TESTED = (POETRY_VERSIONS[0], NEWEST)
                 COMMANDS,
                 marks=pytest.mark.matrix
                 if version in OFTEN_TESTED
-                else pytest.mark.thorough,
+                else pytest.mark.soak,
                 id=version,
             )
             for version in POETRY_VERSIONS

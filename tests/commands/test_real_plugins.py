@@ -144,7 +144,7 @@ def ways() -> Iterator[ParameterSet]:
         for version in dict.fromkeys((plugin.oldest, NEWEST)):
             if version in POETRY_VERSIONS and plugin.accepts(version):
                 rare = required and version != NEWEST
-                marks = pytest.mark.thorough if rare else pytest.mark.matrix
+                marks = pytest.mark.soak if rare else pytest.mark.matrix
                 way = "required" if required else "own"
                 about = f"{plugin.name}-{version}-{way}"
                 yield pytest.param(plugin, version, required, marks=marks, id=about)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pyte
 import pytest
 
-from tests.laboratory.cases import thorough_but
+from tests.laboratory.cases import soak_but
 from tests.laboratory.environments import isolated_environ
 from tests.laboratory.poetries import NEWEST
 from tests.laboratory.poetries import POETRY_VERSIONS
@@ -169,9 +169,7 @@ QUICK = (SHORT, NEWEST, "", "pipe")
 
 @pytest.mark.parametrize(
     ("commands", "version", "verbosity", "output"),
-    thorough_but(
-        [QUICK], [QUICK, *product([STORY], POETRY_VERSIONS, VERBOSITIES, RUNS)]
-    ),
+    soak_but([QUICK], [QUICK, *product([STORY], POETRY_VERSIONS, VERBOSITIES, RUNS)]),
 )
 def test_the_same_is_said(
     commands: tuple[str, ...],

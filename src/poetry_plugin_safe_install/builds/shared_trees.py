@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from poetry_plugin_safe_install.builds.artifacts import Artifacts
 from poetry_plugin_safe_install.builds.clones import MarkedClones
 from poetry_plugin_safe_install.builds.clones import remove_unfinished
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.config import cache_directory
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.descendants import announcement
 from poetry_plugin_safe_install.locks.lock import Lock

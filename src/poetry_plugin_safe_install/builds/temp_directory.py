@@ -25,6 +25,7 @@ from typing import Any
 from typing import NamedTuple
 
 from poetry_plugin_safe_install.builds.interpreters import interpreters_of_builds
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import parallel_builds
 from poetry_plugin_safe_install.compat.environment_making import (
@@ -33,7 +34,6 @@ from poetry_plugin_safe_install.compat.environment_making import (
 from poetry_plugin_safe_install.compat.environment_making import (
     own_environments_made_in,
 )
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import TempDirectoryError
 
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.compat.config import cache_directory
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.errors import LockTimeoutError
 from poetry_plugin_safe_install.errors import LockUnavailableError
 from poetry_plugin_safe_install.locks.clock import WaitClock

@@ -7,12 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import Internals
-from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
-from poetry_plugin_safe_install.compat.internals import explain
-from poetry_plugin_safe_install.compat.internals import is_own_fault
-from poetry_plugin_safe_install.compat.internals import unknown_poetry
-from poetry_plugin_safe_install.compat.internals import warn
 
 
 if TYPE_CHECKING:
@@ -100,6 +96,9 @@ def call_before_activation(protect: Protect, plugin: ApplicationPlugin) -> None:
     try:
         START.apply(_Start(protect, plugin))
     except UnknownPoetryError as error:
+        from poetry_plugin_safe_install.compat.faults import unknown_poetry
+        from poetry_plugin_safe_install.compat.faults import warn
+
         warn(None, unknown_poetry(str(error)))
 
 
@@ -172,6 +171,9 @@ def _begin(
         if command:
             command.explain(error)
         else:
+            from poetry_plugin_safe_install.compat.faults import explain
+            from poetry_plugin_safe_install.compat.faults import warn
+
             warn(io_of(application), explain(error))
         return None
     return protected
@@ -232,6 +234,8 @@ class _ProtectedCommand:
         try:
             moment()
         except Exception as error:
+            from poetry_plugin_safe_install.compat.faults import is_own_fault
+
             if not is_own_fault(error):
                 raise
             self.end()

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat import PACKAGE
+from poetry_plugin_safe_install.compat import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import Internals
-from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
-from poetry_plugin_safe_install.compat.internals import explain
-from poetry_plugin_safe_install.compat.internals import warn
 
 
 if TYPE_CHECKING:
@@ -106,10 +104,17 @@ class StartingCommand:
 
     def explain(self, error: Exception) -> None:
         """Say why the command is not protected; once, if that is a Poetry not known."""
+        from poetry_plugin_safe_install.compat.faults import explain
+
         is_unknown = isinstance(error, UnknownPoetryError)
         if self._is_known_poetry or not is_unknown:
-            warn(self.io, explain(error))
+            self.warn(explain(error))
         self._is_known_poetry &= not is_unknown
+
+    def warn(self, text: str) -> None:
+        from poetry_plugin_safe_install.compat.faults import warn
+
+        warn(self.io, text)
 
     def at_end(self, undo: Callable[[], None]) -> None:
         """Have this called when the command has ended, the last one first."""

@@ -11,7 +11,6 @@ from poetry_plugin_safe_install.compat.guarded_operations import ATTRIBUTE
 from poetry_plugin_safe_install.compat.guarded_operations import GUARD
 from poetry_plugin_safe_install.compat.guarded_operations import Guarded
 from poetry_plugin_safe_install.compat.internals import Internals
-from poetry_plugin_safe_install.compat.internals import is_own_fault
 
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def guard_environment(
         INSTALLERS.check()
         guard(TargetEnvironment(event))
     except Exception as error:
+        from poetry_plugin_safe_install.compat.faults import is_own_fault
+
         if not is_own_fault(error):
             raise
         starting.explain(error)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat import PACKAGE
 from poetry_plugin_safe_install.compat.internals import Internals
 
 

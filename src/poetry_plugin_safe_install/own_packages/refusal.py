@@ -6,7 +6,7 @@ import shlex
 
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 
 
 if TYPE_CHECKING:

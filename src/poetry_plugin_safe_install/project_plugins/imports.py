@@ -9,7 +9,7 @@ from importlib import invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.internals import PACKAGE
+from poetry_plugin_safe_install.compat import PACKAGE
 
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from poetry_plugin_safe_install.compat import DISTRIBUTION
 from poetry_plugin_safe_install.compat.command_line import read_project
 from poetry_plugin_safe_install.compat.config import poetry_version
-from poetry_plugin_safe_install.compat.internals import DISTRIBUTION
 from poetry_plugin_safe_install.compat.plugins import install_plugins
 from poetry_plugin_safe_install.compat.plugins import poetry_cache_is_fresh
 from poetry_plugin_safe_install.errors import LockUnavailableError

@@ -12,8 +12,8 @@ import pytest
 
 from cleo.io.buffered_io import BufferedIO
 
+from poetry_plugin_safe_install.compat import UnknownPoetryError
 from poetry_plugin_safe_install.compat.internals import Internals
-from poetry_plugin_safe_install.compat.internals import UnknownPoetryError
 from poetry_plugin_safe_install.errors import SafeInstallError
 
 
