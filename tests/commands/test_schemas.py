@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
 import subprocess
 
@@ -19,6 +20,7 @@ from tests.laboratory.poetries import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.laboratory.poetries import PoetryHome
@@ -132,12 +134,18 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
+def strange(path: Path) -> None:
+    """Whole, and none of what is kept."""
+    body = marshal.dumps(("validate", 5))
+    path.write_bytes(hashlib.sha256(body).digest() + body)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 @pytest.mark.parametrize(
     "damage",
     thorough_but(
         [(cut_off,)],
-        [(cut_off,), (no_byte_code,), (huge,), (pipe,), (directory,)],
+        [(cut_off,), (no_byte_code,), (huge,), (pipe,), (directory,), (strange,)],
     ),
 )
 def test_what_is_damaged_is_not_there(
@@ -153,6 +161,53 @@ def test_what_is_damaged_is_not_there(
     for path in forged:  # the clone serves other tests
         if path.is_dir():
             path.rmdir()
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_nobody_else_may_write_them(
+    project: Project, own: PoetryHome, no_umask: None
+) -> None:
+    project.poetry(own, *CHECK).succeeded()
+    assert {path.stat().st_mode & 0o777 for path in kept(own)} == {0o644}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("of", ["everybody", "another user"])
+def test_what_others_can_write_is_not_run(
+    of: str, project: Project, own: PoetryHome, forged: list[Path]
+) -> None:
+    if of != "everybody" and os.getuid() != 0:
+        pytest.skip("needs root, to give files away")
+    for path in forged:
+        path.chmod(0o646 if of == "everybody" else 0o644)
+        if of != "everybody":
+            os.chown(path, 65534, -1)
+
+    project.poetry(own, *CHECK).succeeded()
+
+    assert {path.stat().st_mode & 0o777 for path in kept(own)} == {0o644}
+    assert {path.stat().st_uid for path in kept(own)} == {os.getuid()}
+
+
+def test_what_another_library_has_compiled_is_not_run(
+    project: Project, own: PoetryHome, forged: list[Path]
+) -> None:
+    """As with byte code, it is known by its files."""
+    source = forged[0].parents[1] / "version.py"
+    text = source.read_text(encoding="utf-8")
+    source.unlink()  # clones share it
+    source.write_text(text + "# patched\n", encoding="utf-8")
+
+    project.poetry(own, *CHECK).succeeded()
+
+    assert len(kept(own)) == 2 * len(forged)
 
 
 def test_where_nothing_can_be_kept(project: Project, own: PoetryHome) -> None:

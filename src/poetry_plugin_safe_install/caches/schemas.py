@@ -15,8 +15,10 @@ import sys
 import time
 
 from contextlib import suppress
+from functools import cache
 from importlib.util import MAGIC_NUMBER
 from importlib.util import cache_from_source
+from types import CodeType
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.settings import settings_or_default
@@ -39,6 +41,12 @@ LARGEST = 1 << 22
 
 PREFIX = "safe-install-schema-"
 
+FORMAT = 1
+"""Part of the name: what is in another one is not looked at."""
+
+MODE = 0o644
+"""At most, whatever the umask: what others may write they may have Poetry run."""
+
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -53,7 +61,7 @@ def kept(
     if not settings_or_default(command).enabled:
         return None
     path = _place(library, key)
-    found = _read(path)
+    found = _read(path, library)
     if found is None and not sys.dont_write_bytecode:
         found = make()
         _keep(path, found)
@@ -61,17 +69,32 @@ def kept(
 
 
 def _place(library: str, key: str) -> str:
-    """Another one for another Python, whose byte code this is."""
-    told = f"{sys.version}\0{key}"
+    """Another one for another Python, whose byte code this is, and another library."""
+    told = f"{FORMAT}\0{sys.version}\0{_sources(library)}\0{key}"
     name = hashlib.sha256(MAGIC_NUMBER + told.encode()).hexdigest()[:24]
     return cache_from_source(os.path.join(library, f"{PREFIX}{name}.py"))
 
 
-def _read(path: str) -> Compiled | None:
-    """``None`` where there is nothing that is whole."""
+@cache
+def _sources(library: str) -> str:
+    """By which its sources are known, as Python knows those of byte code."""
+    with os.scandir(library) as entries:
+        return repr(
+            sorted(
+                (entry.name, about.st_size, about.st_mtime_ns)
+                for entry in entries
+                if entry.name.endswith(".py") and (about := entry.stat())
+            )
+        )
+
+
+def _read(path: str, library: str) -> Compiled | None:
+    """``None`` where there is nothing that is whole, and that others could not write."""
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            return None
+        if not _is_trusted(about, library):
             return None
         with open(path, "rb") as file:
             data = file.read()
@@ -81,7 +104,16 @@ def _read(path: str) -> Compiled | None:
         name, code = marshal.loads(body)
     except (OSError, EOFError, ValueError, TypeError):
         return None
-    return name, code
+    return (name, code) if isinstance(code, CodeType) else None
+
+
+def _is_trusted(about: os.stat_result, library: str) -> bool:
+    """Whether it is from somebody who can change Poetry, or whom everybody trusts."""
+    if sys.platform == "win32":
+        return True
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    return about.st_uid in (0, os.geteuid(), os.stat(library).st_uid)
 
 
 def _keep(path: str, made: Compiled) -> None:
@@ -93,7 +125,8 @@ def _keep(path: str, made: Compiled) -> None:
     body = marshal.dumps(made)
     with suppress(OSError):
         if _tidied(os.path.dirname(path)) < MOST:
-            write_whole(Path(path), hashlib.sha256(body).digest() + body)
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            write_whole(Path(path), hashlib.sha256(body).digest() + body, MODE)
 
 
 def _tidied(directory: str) -> int:
