@@ -184,6 +184,7 @@ def test_changes_nothing_on_a_fresh_checkout(
     assert places() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "in_project", thorough_but([("true",)], [("true",), ("false",)])
 )
@@ -637,6 +638,7 @@ def test_no_project(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_poetry_with_other_internals(
     new_project: Callable[..., Project], home: PoetryHome
 ) -> None:
@@ -688,6 +690,7 @@ def test_table_piped(
     assert_screen("check-piped", "\n".join(lines), versions)
 
 
+@pytest.mark.thorough
 def test_table_in_a_terminal(
     new_project: Callable[..., Project], home: PoetryHome, new_venv: Callable[..., Path]
 ) -> None:

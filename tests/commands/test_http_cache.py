@@ -260,6 +260,7 @@ assert len(seen) == 1 and b"kept-1.0" in seen.pop()
 """
 
 
+@pytest.mark.thorough
 def test_threads_of_one_command(
     new_user: Callable[[str], Project], index: CachingIndex, home: PoetryHome
 ) -> None:

@@ -109,6 +109,7 @@ def test_add_while_up_chooses_versions(
     assert "bud (>=2.0)" in project.pyproject.read_text()
 
 
+@pytest.mark.thorough
 def test_add_while_up_locks_and_installs(
     project: Project,
     home: PoetryHome,

@@ -384,6 +384,7 @@ def test_another_mode_is_copied(
     assert stat.S_IMODE(script.stat().st_mode) == 0o500
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "below", thorough_but([("cache",)], [("cache",), ("project",)])
 )

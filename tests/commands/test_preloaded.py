@@ -152,6 +152,7 @@ def _generic(text: str, name: str) -> str:
     return re.sub(r"\(?\d+\.\d+ ?s\)?", "SECONDS", text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", VERSIONS)
 def test_its_process_is_as_if_it_were_executed(
     version: str,

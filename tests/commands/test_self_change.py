@@ -482,6 +482,7 @@ def test_what_takes_the_place_of_an_own_package(
     script.poetry(home, "install", "--no-root", venv=home.path).succeeded()
 
 
+@pytest.mark.thorough
 def test_pin_is_refused_where_a_requirement_does_not_accept_it(
     clone: Callable[..., PoetryHome],
     locked_project: Callable[..., Project],

@@ -100,6 +100,7 @@ def works(home: PoetryHome, project: Project) -> None:
         project.poetry(home, command, venv=home.path).succeeded()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("backend", "way"),
     thorough_but([("flit", "editable")], PAIRS),

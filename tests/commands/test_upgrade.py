@@ -114,6 +114,7 @@ def test_environment(
     assert "No dependencies to install" in said
 
 
+@pytest.mark.thorough
 @both_ways
 def test_project(
     homes: tuple[PoetryHome, PoetryHome],
