@@ -35,11 +35,6 @@ pytestmark = pytest.mark.skipif(
     not preloaded.CAN_FORK, reason="nothing is forked where there is no pidfd_open"
 )
 
-VERSIONS = [
-    pytest.param(version, marks=pytest.mark.matrix if version != NEWEST else ())
-    for version in POETRY_VERSIONS
-]
-
 TELLING = """\
 import json, os, signal, sys, tempfile
 from poetry.plugins.application_plugin import ApplicationPlugin
@@ -111,7 +106,7 @@ OFTEN_TESTED = (POETRY_VERSIONS[0], NEWEST)
             pytest.param(
                 version,
                 COMMANDS,
-                marks=pytest.mark.matrix
+                marks=pytest.mark.thorough
                 if version in OFTEN_TESTED
                 else pytest.mark.soak,
                 id=version,
@@ -153,7 +148,7 @@ def _generic(text: str, name: str) -> str:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", POETRY_VERSIONS)
 def test_its_process_is_as_if_it_were_executed(
     version: str,
     new_project: Callable[..., Project],

@@ -143,8 +143,8 @@ def ways() -> Iterator[ParameterSet]:
     for plugin, required in product(REAL_PLUGINS, (False, True)):
         for version in dict.fromkeys((plugin.oldest, NEWEST)):
             if version in POETRY_VERSIONS and plugin.accepts(version):
-                rare = required and version != NEWEST
-                marks = pytest.mark.soak if rare else pytest.mark.matrix
+                is_usual = version == NEWEST and not required
+                marks = pytest.mark.matrix if is_usual else pytest.mark.thorough
                 way = "required" if required else "own"
                 about = f"{plugin.name}-{version}-{way}"
                 yield pytest.param(plugin, version, required, marks=marks, id=about)
