@@ -60,7 +60,10 @@ def kept(
     """
     if not settings_or_default(command).enabled:
         return None
-    path = _place(library, key)
+    try:
+        path = _place(library, key)
+    except OSError:  # in an archive, for example
+        return None
     found = _read(path, library)
     if found is None and not sys.dont_write_bytecode:
         found = make()

@@ -241,9 +241,11 @@ class _Patch:
             try:
                 return wrapper(context, call, *args, **kwargs)
             except Exception as error:
+                if error is call.error:
+                    raise
                 from poetry_plugin_safe_install.compat.faults import is_own_fault
 
-                if error is call.error or not is_own_fault(error):
+                if not is_own_fault(error):
                     raise
                 self._give_up(error)
                 return call.result()
