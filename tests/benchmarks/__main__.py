@@ -163,7 +163,7 @@ def page(
 ) -> str:
     parts = [
         "# Benchmarks",
-        "`make bench-full` writes this page; `make bench` prints one like it within five"
+        "`make bench-full` writes this page; `make bench` prints one like it within ten"
         f" minutes. Measured on {time.strftime('%Y-%m-%d')}. Machine: {machine()}."
         f" Poetry {NEWEST}, Python {', '.join(pythons())}, filelock"
         f" {version('filelock')}, poetry-plugin-safe-install"
