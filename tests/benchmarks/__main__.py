@@ -79,8 +79,8 @@ def main() -> None:
             there = list(shop.being_there())
             # Each count takes a minute: the short form has one, of a protected command.
             counted = list(count(there if arguments.full else there[1:2]))
-            measured = [measured_and_told(each) for each in there]
-        measured += [measured_and_told(each) for each in shop.workloads(only)]
+            measured = [measure(each) for each in there]
+        measured += [measure(each) for each in shop.workloads(only)]
         between = gaps(Path(name, "turns"), WAITERS, 25) if "g" in only else []
     save(measured)
     text = page(measured, counted, between)
@@ -108,13 +108,8 @@ def measure(workload: Workload) -> Measured:
             for each in sample.ended:
                 if each.failed and "-v" in os.environ.get("BENCH", ""):
                     _tell(each.out)
-    return Measured(workload.key, workload.title, workload.reach, samples)
-
-
-def measured_and_told(workload: Workload) -> Measured:
-    """As `measure`, with the row at once: who stops an hour's run keeps what there is."""
-    measured = measure(workload)
-    _tell(table([measured]).splitlines()[-1])
+    measured = Measured(workload.key, workload.title, workload.reach, samples)
+    _tell(table([measured]).splitlines()[-1])  # who stops an hour's run keeps that
     return measured
 
 

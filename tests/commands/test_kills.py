@@ -328,14 +328,15 @@ def test_poetry_without_the_plugin_installs_what_is_missing(
     benches: Callable[..., Bench], home: PoetryHome, plain_home: PoetryHome
 ) -> None:
     bench = benches(UPDATE, home)
-    bench.saved.restore()
-    assert bench.run("install", kill=Kill(120)).was_killed
-    bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
-    # Nobody but the plugin knows of the files that the killed command has left.
-    wrong = [text for text in faults(bench.venv) if "nobody's" not in text]
-    assert wrong == []
-    bench.install().succeeded()
-    assert faults(bench.venv) == []
+    for at in (40, 120):
+        bench.saved.restore()
+        assert bench.run("install", kill=Kill(at)).was_killed
+        bench.project.poetry(plain_home, "install", venv=bench.venv).succeeded()
+        # Nobody but the plugin knows of the files that the killed command has left.
+        wrong = [text for text in faults(bench.venv) if "nobody's" not in text]
+        assert wrong == []
+        bench.install().succeeded()
+        assert faults(bench.venv) == []
 
 
 @pytest.mark.thorough

@@ -426,7 +426,7 @@ def test_killed_at_any_change(
         assert not made(run(clone(f"{at}-last"))), at
 
 
-@pytest.mark.parametrize("number", [6, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [12, pytest.param(100, marks=pytest.mark.soak)])
 def test_fresh_worktrees_at_once(
     number: int,
     clone: Callable[..., Project],

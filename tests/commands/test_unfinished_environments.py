@@ -235,7 +235,9 @@ def test_creation_killed_at_some_changes(creation: Creation) -> None:
     kill_creation(
         creation,
         lambda changes: [
+            Kill(1),
             Kill(2, half=True),
+            Kill(3, again=1),
             Kill(changes // 2, half=True, again=changes // 4),
             Kill(changes),
         ],

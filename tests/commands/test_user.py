@@ -53,7 +53,7 @@ def self_source(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("what", thorough_but([("wheel",)], [("wheel",), ("folder",)]))
+@pytest.mark.parametrize("what", ["wheel", "folder"])
 def test_self_add(
     what: str,
     own_wheel: Path,
