@@ -83,9 +83,10 @@ def main() -> None:
         measured += [measure(each) for each in shop.workloads(only)]
         between = gaps(Path(name, "turns"), WAITERS, 25) if "g" in only else []
     save(measured)
-    text = page(measured, counted, between)
+    is_whole = arguments.full and not arguments.only
+    text = page(measured, counted, between, explained() if is_whole else [])
     print("\n" + text)
-    if arguments.full and not arguments.only:
+    if is_whole:
         PAGE.write_text(text, encoding="utf-8")
         shown = [each for each in measured if each.key in "bk"]
         CHART.write_text(chart(shown), encoding="utf-8")
@@ -155,6 +156,7 @@ def page(
     measured: Sequence[Measured],
     counted: Sequence[Instructions],
     between: Sequence[float],
+    why: Sequence[str],
 ) -> str:
     parts = [
         "# Benchmarks",
@@ -178,7 +180,7 @@ def page(
         " who lets Poetry do all that it does.",
         table(measured),
     ]
-    parts += explained()
+    parts += why
     if counted:
         parts += [
             "## Instructions",
