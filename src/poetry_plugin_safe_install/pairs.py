@@ -10,7 +10,6 @@ puts back may differ from what was there: so what the file asks for is compared.
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import Any
 
 from poetry_plugin_safe_install.compat.command_line import parse_toml
 from poetry_plugin_safe_install.writes import digest
+from poetry_plugin_safe_install.writes import digest_of
 from poetry_plugin_safe_install.writes import replacing
 
 
@@ -126,7 +126,7 @@ class Pair:
         """Whether pyproject.toml is what the new lock file does not fit."""
         content = self._pyproject.read_bytes()
         asked = asked_for(content)
-        return hashlib.sha256(content).hexdigest() in told["pyproject"] or (
+        return digest_of(content) in told["pyproject"] or (
             asked is not None and asked in told.get("asked", ())
         )
 
@@ -162,7 +162,7 @@ def asked_for(pyproject: bytes) -> str | None:
     except (ValueError, AttributeError):  # a table that is none
         return None
     text = json.dumps(asked, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(text.encode())
 
 
 def _before(told: dict[str, Any]) -> bytes | None:

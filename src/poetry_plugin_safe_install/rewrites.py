@@ -8,7 +8,6 @@ finds it there, and has the project alone, puts the file back: that command has 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
@@ -22,6 +21,7 @@ from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.rewrites import REWRITES
 from poetry_plugin_safe_install.events import tell
 from poetry_plugin_safe_install.writes import digest
+from poetry_plugin_safe_install.writes import digest_of
 from poetry_plugin_safe_install.writes import replacing
 
 
@@ -183,10 +183,7 @@ def put_back(project: Path, journal: Path, io: IO) -> None:
                 " rewritten it was killed)."
             )
             tell("repaired", what=name, place=str(project))
-        elif digest(path) not in (
-            hashlib.sha256(before).hexdigest(),
-            *told.get("reverted", ()),
-        ):
+        elif digest(path) not in (digest_of(before), *told.get("reverted", ())):
             original = journal.with_name(f"{path.name}.original")
             original.write_bytes(before)
             io.write_error_line(

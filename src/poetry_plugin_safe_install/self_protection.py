@@ -10,11 +10,11 @@ import os
 
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install import needs
 from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import configuration_file
 from poetry_plugin_safe_install.compat.environments import poetrys_environment
@@ -63,7 +63,7 @@ class SelfCommand(Protection):
         )
         self._ending = ExitStack()
         self._ending.callback(self._session.release_all)
-        self._directory = Path(os.path.realpath(configuration_file().parent))
+        self._directory = real_path(configuration_file().parent)
 
     @cached_property
     def files(self) -> ProjectWrites:

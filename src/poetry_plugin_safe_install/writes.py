@@ -114,9 +114,14 @@ def _copy(target: Path) -> Path | None:
 def digest(path: Path) -> str:
     """By which a content is known again; empty if there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_of(path.read_bytes())
     except OSError:
         return ""
+
+
+def digest_of(content: bytes) -> str:
+    """By which a content that has been read is known again."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _put_in_place(private: Path, target: Path) -> None:
