@@ -1,12 +1,14 @@
 """``make soak``: what chance decides, again and again, and how often what has failed.
 
-First the quick tests in random orders; then the tests with several commands at once, on
-one core, while processes are stopped in between; then the tests that are marked for it.
-``ROUNDS`` says how often each is done, ``SEED`` what to begin with.
+``orders``: the quick tests in random orders; ``stopped``: the tests with several commands
+at once, on one core, while processes are stopped in between; ``marked``: the tests that
+are marked for it. All of them, or those that ``ARGS`` names. ``ROUNDS`` says how often
+each is done, ``SEED`` what to begin with.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import random
@@ -42,19 +44,45 @@ STOPPED_FOR = (0.05, 1.0)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="make soak")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; else all")
+    parts = parser.parse_args().parts or [*PARTS]
+    if unknown := {*parts}.difference(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     print(f"SEED={SEED}, ROUNDS={ROUNDS}")
     failures: Counter[str] = Counter()
-    for seed in range(SEED, SEED + ROUNDS):
-        failures += run(seed, "tests/unit", "-m", "not soak")
-    with one_core():
-        for seed in range(SEED, SEED + ROUNDS):
-            marks = ("-m", "not soak and not matrix")
-            failures += run(seed, *CONCURRENT, *marks, stopping=True)
-    failures += run(SEED, "tests", "-m", "soak", "-n", "0", "-s")
-    print("\nHow often what has failed:")
+    for part in parts:
+        failures += PARTS[part]()
+    print("\nHow often what has failed:" if failures else "\nNothing has failed.")
     for test, times in failures.most_common():
         print(f"{times:4}  {test}")
     sys.exit(bool(failures))
+
+
+def in_random_orders() -> Counter[str]:
+    rounds = range(SEED, SEED + ROUNDS)
+    return sum(
+        (run(each, "tests/unit", "-m", "not soak") for each in rounds), Counter()
+    )
+
+
+def while_processes_are_stopped() -> Counter[str]:
+    marks = ("-m", "not thorough and not soak and not matrix")
+    rounds = range(SEED, SEED + ROUNDS)
+    with one_core():
+        failures = (run(each, *CONCURRENT, *marks, stopping=True) for each in rounds)
+        return sum(failures, Counter())
+
+
+def marked() -> Counter[str]:
+    return run(SEED, "tests", "-m", "soak", "-n", "0", "-s")
+
+
+PARTS = {
+    "orders": in_random_orders,
+    "stopped": while_processes_are_stopped,
+    "marked": marked,
+}
 
 
 def run(seed: int, *arguments: str, stopping: bool = False) -> Counter[str]:
