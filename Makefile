@@ -18,12 +18,12 @@ $(VENV)/made: $(LOCK) pyproject.toml
 	touch $@
 
 .PHONY: test
-test: $(VENV)/made ## a proof of every promise: five to seven minutes on two cores
+test: $(VENV)/made ## a proof of every promise: five minutes on two cores
 	$(PY) -m pytest -m "not thorough and not matrix and not soak" $(SLOWEST) $(ARGS)
 
 .PHONY: test-quick
-test-quick: $(VENV)/made ## the tests that need no Poetry process: half a minute
-	$(PY) -m pytest tests/unit -m "not soak" $(ARGS)
+test-quick: $(VENV)/made ## the tests that need no Poetry process: twenty seconds
+	$(PY) -m pytest tests/unit -m "not thorough and not soak" $(ARGS)
 
 .PHONY: test-thorough
 test-thorough: $(VENV)/made ## more cases of what `make test` proves: a quarter of an hour

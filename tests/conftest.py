@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if order := os.environ.get("ORDER"):
         items.sort(key=lambda item: item.nodeid)
         random.Random(order).shuffle(items)
+
+
+def pytest_collection_finish() -> None:
+    """The two thousand tests are there for good: the collector need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.laboratory.changes import RELOCKING_LIMIT
 from tests.laboratory.changes import with_constants
+from tests.laboratory.on_path import on_path
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.poetries import WHEELS
 from tests.laboratory.poetries import download
@@ -77,7 +78,7 @@ def ways_out(said: str) -> dict[str, list[str]]:
 
 def paste(project: Project, home: PoetryHome, line: str) -> None:
     environ = project.environment(home.path)
-    environ["PATH"] = f"{home.executable.parent}:{environ['PATH']}"
+    environ["PATH"] = f"{on_path(home)}:{environ['PATH']}"
     result = subprocess.run(
         ["sh", "-c", line],
         cwd=project.path,
@@ -151,6 +152,7 @@ def test_a_lock_file_that_would_not_be_accepted_either_is_not_advised(
     assert RELOCK not in ways_out(said.out)
 
 
+@pytest.mark.thorough
 def test_what_is_not_found_in_time_is_not_advised(
     clone: Callable[..., PoetryHome],
     locked: Callable[..., Project],

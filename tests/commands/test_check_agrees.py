@@ -326,7 +326,7 @@ def write_lock(project: Project, text: str | None) -> None:
         file.write_text(text)
 
 
-@pytest.mark.parametrize(("change", "options"), thorough_but(OWN[4:8:3], OWN))
+@pytest.mark.parametrize(("change", "options"), thorough_but(OWN[4:5], OWN))
 def test_poetrys_own_environment(
     change: Edit | None, options: tuple[str, ...], project: Project, own: Own
 ) -> None:
@@ -364,6 +364,7 @@ def test_environments(kind: str, project: Project, tmp_path: Path) -> None:
     assert "import json" not in said
 
 
+@pytest.mark.thorough
 def test_another_python_for_the_environment_of_poetry(project: Project) -> None:
     """``env use`` makes an environment of that name again: not where Poetry is."""
     others = [python for minor, python in pythons().items() if minor != DEFAULT_PYTHON]

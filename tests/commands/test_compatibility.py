@@ -149,7 +149,7 @@ BY_GROUP = {
 
 @pytest.mark.parametrize(
     "internal",
-    thorough_but([(one,) for one in [*BY_GROUP][::3]], [(one,) for one in BY_GROUP]),
+    thorough_but([(one,) for one in [*BY_GROUP][:1]], [(one,) for one in BY_GROUP]),
 )
 def test_group_that_is_looked_up_late(
     internal: str,
@@ -181,7 +181,7 @@ def test_group_that_is_looked_up_late(
 @pytest.mark.parametrize(
     "name",
     thorough_but(
-        [(names[0],) for names in NAMES[::2]],
+        [(names[0],) for names in NAMES[::3]],
         [(name,) for name in sorted({name for names in NAMES for name in names})],
     ),
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.laboratory.cases import thorough_but
 from tests.laboratory.pausing import Pause
 
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 MAKING = "poetry.utils.env:EnvManager.create_venv:before"
 
 
-@pytest.mark.parametrize("protected", [False, True], ids=["plain", "protected"])
+@pytest.mark.parametrize(
+    "protected",
+    thorough_but([(True,)], [(False,), (True,)]),
+    ids=["plain", "protected"],
+)
 def test_activations_of_two_projects(
     protected: bool,
     new_project: Callable[..., Project],

@@ -50,7 +50,7 @@ def project(new_project: Callable[..., Project], repository: Path) -> Project:
 @pytest.mark.parametrize(
     ("protected", "command", "version"),
     thorough_but(
-        [(True, "lock", "2.5.1"), (False, "install", "2.5.1")],
+        [(True, "install", "2.5.1")],
         product((True, False), ("lock", "install"), RESET),
     ),
 )

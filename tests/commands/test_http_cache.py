@@ -138,7 +138,7 @@ def _older(body: Path, metadata: Path) -> None:
 @pytest.mark.parametrize(
     ("writer", "announces_length"),
     thorough_but(
-        [("plain", False), ("protected", True)],
+        [("protected", True)],
         product(("plain", "protected"), (True, False)),
     ),
 )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poetry_plugin_safe_install.locks.descendants import VARIABLE
-from tests.laboratory import ROOT
 from tests.laboratory.cases import thorough_but
+from tests.laboratory.distributions import own_wheel
 from tests.laboratory.pausing import Pause
 from tests.laboratory.wheels import Distribution
 
@@ -298,7 +298,7 @@ def test_nested_command_of_another_user(
     outer = new_project(str(other_user.base / "project"))
     theirs = other_user.takes(outer)
     their_home = plain_home.clone(other_user.base / "home", other_user.python)
-    their_home.pip_install("--no-deps", ROOT)
+    their_home.pip_install("--no-deps", own_wheel())
     theirs.poetry(their_home, "lock", **other_user.popen).succeeded()
     user = str(other_user.uid)
     around = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory import ROOT
 from tests.laboratory.barriers import MEET
 from tests.laboratory.barriers import Barrier
 from tests.laboratory.cases import soak_but
 from tests.laboratory.cases import thorough_but
+from tests.laboratory.distributions import own_wheel
 from tests.laboratory.pausing import Pause
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.running import Running
@@ -397,7 +397,7 @@ def test_project_that_is_read_only(
     shutil.copytree(project.path, place)
     reading = other_user.visits(type(project)(place, project.environ))
     home = plain_home.clone(other_user.base / "home", other_user.python)
-    home.pip_install("--no-deps", ROOT)
+    home.pip_install("--no-deps", own_wheel())
 
     result = reading.poetry(home, "install", "--no-root", "-v", **other_user.popen)
 
@@ -416,7 +416,7 @@ def test_two_users_of_one_checkout_exclude_each_other(
     shutil.copytree(project.path, place)
     theirs = type(project)(place, project.environ)
     home = plain_home.clone(other_user.base / "home", other_user.python)
-    home.pip_install("--no-deps", ROOT)
+    home.pip_install("--no-deps", own_wheel())
     with Pause("poetry.puzzle.solver:Solver.solve:before") as pause:
         first = theirs.start(home, "lock", "--regenerate", environ=pause.environment)
         arrival = pause.arrival()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory.pausing import Pause
+from tests.laboratory.preloaded import COUNTING
 from tests.laboratory.pythons import pythons
 from tests.laboratory.wheels import Distribution
 
@@ -27,13 +28,6 @@ FOUND_MISSING = (
 """It is not there; others are kept away from here on while it is made."""
 
 LEAF = Distribution("leaf", "1.0", {"leaf/__init__.py": ""})
-COUNTING = """\
-import os, sys
-sys.addaudithook(
-    lambda event, args: event == "subprocess.Popen"
-    and open(os.environ["STARTED"], "a").write(f"{args[1][1:4]}\\n")
-)
-"""
 
 
 @pytest.fixture
@@ -93,8 +87,6 @@ def test_nothing_is_asked_twice(
     project: Project, home: PoetryHome, plain_home: PoetryHome, tmp_path: Path
 ) -> None:
     """It starts as many processes as plain Poetry."""
-    (tmp_path / "counting").mkdir()
-    (tmp_path / "counting" / "sitecustomize.py").write_text(COUNTING)
     started: dict[str, list[str]] = {}
     for name, poetry in (
         ("first", plain_home),  # it fills virtualenv's own cache
@@ -102,10 +94,7 @@ def test_nothing_is_asked_twice(
         ("protected", home),
     ):
         shutil.rmtree(environments(project), ignore_errors=True)
-        environ = {
-            "PYTHONPATH": str(tmp_path / "counting"),
-            "STARTED": str(tmp_path / name),
-        }
+        environ = {"PYTHONPATH": COUNTING, "STARTED": str(tmp_path / name)}
         project.poetry(poetry, "install", environ=environ).succeeded()
         started[name] = (tmp_path / name).read_text().splitlines()
     assert started["protected"] == started["plain"]

@@ -109,7 +109,7 @@ ENDS = {
 @pytest.mark.parametrize(
     "end",
     thorough_but(
-        [("interrupt",), ("exec",)],
+        [("interrupt",)],
         [(end,) for end in ENDS],
     ),
 )

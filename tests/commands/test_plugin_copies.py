@@ -385,9 +385,7 @@ def test_another_mode_is_copied(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    "below", thorough_but([("cache",)], [("cache",), ("project",)])
-)
+@pytest.mark.parametrize("below", ["cache", "project"])
 @pytest.mark.parametrize("every", [33, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_change(
     below: str,

@@ -101,10 +101,7 @@ def works(home: PoetryHome, project: Project) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    ("backend", "way"),
-    thorough_but([("flit", "editable")], PAIRS),
-)
+@pytest.mark.parametrize(("backend", "way"), PAIRS)
 def test_files_of_an_own_package(
     backend: str,
     way: str,
@@ -196,10 +193,7 @@ def test_the_name_of_an_own_package(
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("layout", "backend"),
-    thorough_but(
-        [("flat", "poetry-core")],
-        [("flat", "poetry-core"), ("src", "poetry-core"), ("src", "setuptools")],
-    ),
+    [("flat", "poetry-core"), ("src", "poetry-core"), ("src", "setuptools")],
 )
 def test_package_folders_of_the_project_itself(
     layout: str,

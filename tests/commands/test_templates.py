@@ -16,7 +16,7 @@ import yaml
 from tests.commands.test_recipes import BIN
 from tests.commands.test_recipes import spoil
 from tests.laboratory import ROOT
-from tests.laboratory.distributions import build
+from tests.laboratory.distributions import own_wheel
 from tests.laboratory.interpreters import write_interpreter
 from tests.laboratory.poetries import DEFAULT_PYTHON
 from tests.laboratory.projects import Project
@@ -38,7 +38,7 @@ TEMPLATES = ROOT / "templates"
 @pytest.fixture(scope="session")
 def plugin(folder: Path) -> str:
     """This plugin, from the index."""
-    build("--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    shutil.copy(own_wheel(), folder)
     return "poetry-plugin-safe-install"
 
 

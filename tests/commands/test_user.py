@@ -12,8 +12,7 @@ import pytest
 
 from tests.laboratory import ROOT
 from tests.laboratory import VERSION
-from tests.laboratory.cases import thorough_but
-from tests.laboratory.distributions import build
+from tests.laboratory.distributions import own_wheel
 from tests.laboratory.plugins import marker_plugin
 from tests.laboratory.poetries import POETRY_VERSIONS
 from tests.laboratory.poetries import poetry_home
@@ -27,15 +26,6 @@ if TYPE_CHECKING:
     from tests.laboratory.poetries import PoetryHome
     from tests.laboratory.projects import Project
     from tests.laboratory.users import OtherUser
-
-
-@pytest.fixture(scope="session")
-def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This plugin, as it will be released."""
-    directory = tmp_path_factory.mktemp("own-wheel")
-    build("--wheel", "--no-isolation", "--outdir", directory, ROOT)
-    (wheel,) = directory.glob("*.whl")
-    return wheel
 
 
 @pytest.fixture
@@ -56,7 +46,6 @@ def self_source(
 @pytest.mark.parametrize("what", ["wheel", "folder"])
 def test_self_add(
     what: str,
-    own_wheel: Path,
     plain_home: PoetryHome,
     self_source: dict[str, str],
     new_project: Callable[..., Project],
@@ -64,7 +53,7 @@ def test_self_add(
 ) -> None:
     home = plain_home.clone(tmp_path / "home")
     project = new_project()
-    source = own_wheel if what == "wheel" else ROOT
+    source = own_wheel() if what == "wheel" else ROOT
     project.poetry(home, "self", "add", str(source), environ=self_source).succeeded()
 
     shown = project.poetry(home, "self", "show", "plugins", environ=self_source)
@@ -93,12 +82,10 @@ KEEP_SCHEMAS = {
 """What is loaded where Poetry checks the project's file, the second row to write."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
-    thorough_but(
-        [(("--version",),)],
-        [(arguments,) for arguments in NOTHING_TO_PROTECT],
-    ),
+    NOTHING_TO_PROTECT,
     ids=" ".join,
 )
 def test_no_cost_where_there_is_nothing_to_protect(
@@ -238,7 +225,7 @@ def test_poetry_environment_that_the_user_cannot_write(
     assert unprotected.code != 0 or outside  # what this is about
     for path in [*outside, project.path / ".poetry"]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    home.pip_install("--no-deps", ROOT)
+    home.pip_install("--no-deps", own_wheel())
     result = project.poetry(home, "install", **other_user.popen)
     assert "with-script 1.0 is active" in result.succeeded().out
     outside = list(other_user.directory.rglob("bin/with-script"))
@@ -247,7 +234,6 @@ def test_poetry_environment_that_the_user_cannot_write(
 
 @pytest.mark.thorough
 def test_project_that_requires_this_plugin_itself(
-    own_wheel: Path,
     own_folder: Path,
     new_project: Callable[..., Project],
     plain_home: PoetryHome,
@@ -255,7 +241,7 @@ def test_project_that_requires_this_plugin_itself(
 ) -> None:
     """It protects from the second command on: the first one installs it."""
     own_folder.mkdir()
-    (own_folder / own_wheel.name).write_bytes(own_wheel.read_bytes())
+    shutil.copy(own_wheel(), own_folder)
     marker_plugin("beside", "1.0").wheel(own_folder)
     project = new_project(
         requires_plugins='poetry-plugin-safe-install = "*"\nbeside = "*"'

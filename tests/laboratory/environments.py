@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
+import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock
+
+from tests.laboratory import CACHE
 from tests.laboratory.pythons import pythons
 
 
@@ -44,12 +47,18 @@ def venv_of(python: Path, path: Path) -> Path:
 
 @cache
 def _model(python: Path) -> Path:
-    base = tempfile.mkdtemp(prefix="environment-")
-    atexit.register(shutil.rmtree, base, ignore_errors=True)
-    model = Path(base, "model")
-    command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
-    command += ["--activators", "", "-p", str(python), str(model)]
-    subprocess.run(command, check=True)
+    """Made once, and kept for later runs."""
+    of = f"{python.resolve()} {version('virtualenv')}"
+    model = CACHE / "environments" / hashlib.sha256(of.encode()).hexdigest()[:16]
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{model}.lock"):
+        if not model.exists():
+            new = model.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)
+            command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed"]
+            command += ["--activators", "", "-p", str(python), str(new)]
+            subprocess.run(command, check=True)
+            new.rename(model)
     return model
 
 

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.laboratory.poetry_client import NAMESPACE
 from tests.laboratory.poetry_server import LONGEST
 from tests.laboratory.preloaded import begin
 
@@ -49,6 +50,11 @@ def on_path(home: PoetryHome) -> Path:
     return directory
 
 
+def is_elsewhere(namespace: str | None) -> bool:
+    """Whether other file systems are mounted there than here."""
+    return namespace not in (None, os.readlink(NAMESPACE))
+
+
 def _serve(home: PoetryHome, listening: socket.socket) -> None:
     while True:
         connection, _ = listening.accept()
@@ -58,19 +64,21 @@ def _serve(home: PoetryHome, listening: socket.socket) -> None:
 def _run(home: PoetryHome, connection: socket.socket) -> None:
     """Say how a command ended; nothing if it is to be executed."""
     with connection:
-        said, descriptors, _, _ = socket.recv_fds(connection, LONGEST, 2)
+        said, descriptors, _, _ = socket.recv_fds(connection, LONGEST, 3)
         try:
             order = json.loads(said)
             start = begin(home, order["env"])
-            if start is subprocess.Popen:
+            elsewhere = is_elsewhere(order.get("namespace"))
+            if start is subprocess.Popen or (elsewhere and os.geteuid() != 0):
                 return
-            out, error = descriptors
+            out, error, *namespace = descriptors
             command = start(
                 order["command"],
                 stdout=out,
                 stderr=error,
                 cwd=Path(order["cwd"]),
                 env=order["env"],
+                **({"namespace": namespace[0]} if elsewhere else {}),
             )
         finally:
             for descriptor in descriptors:

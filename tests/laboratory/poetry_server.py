@@ -20,6 +20,7 @@ import threading
 
 from contextlib import suppress
 from importlib import import_module
+from importlib import reload
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ LONGEST = 1 << 20
 
 SCRIPTS = str(Path(sys.executable).parent)
 """Where the script lies that users execute, which Python puts on its path."""
+
+NEW_MOUNTS = 0x20000
+"""``CLONE_NEWNS``, which Python knows from 3.12 on."""
 
 LOWEST = 3
 HIGHEST = 1024
@@ -71,17 +75,19 @@ def serve(orders: socket.socket) -> None:
                 say(answer, os.waitstatus_to_exitcode(status))
                 os.close(answer)
                 continue
-            order, descriptors, _, _ = socket.recv_fds(orders, LONGEST, 3)
+            order, descriptors, _, _ = socket.recv_fds(orders, LONGEST, 4)
             if not order:
                 os._exit(0)
-            out, error, answer = descriptors
+            out, error, answer, *namespace = descriptors
             pid = os.fork()
             if pid == 0:
                 orders.detach()
+                for each in namespace:
+                    enter(each)
                 become(out, error, **json.loads(order))
                 return
-            os.close(out)
-            os.close(error)
+            for each in (out, error, *namespace):
+                os.close(each)
             say(answer, pid)
             ended = os.pidfd_open(pid)
             answers[ended] = (pid, answer)
@@ -91,6 +97,25 @@ def serve(orders: socket.socket) -> None:
 def say(answer: int, number: int) -> None:
     with suppress(BrokenPipeError):
         os.write(answer, b"%d\n" % number)
+
+
+def enter(namespace: int) -> None:
+    """See the file systems that are mounted there (Linux, as root)."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, NEW_MOUNTS):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def locate() -> None:
+    """Have Poetry's directories as these variables tell: it asks when it is imported."""
+    locations = reload(import_module("poetry.locations"))
+    config = import_module("poetry.config.config")
+    config.CONFIG_DIR = locations.CONFIG_DIR  # type: ignore[attr-defined]
+    config.DEFAULT_CACHE_DIR = locations.DEFAULT_CACHE_DIR  # type: ignore[attr-defined]
+    config.Config.default_config["cache-dir"] = str(locations.DEFAULT_CACHE_DIR)
 
 
 def become(
@@ -112,6 +137,7 @@ def become(
     os.environ.clear()
     os.environ.update(env)
     tempfile.tempdir = None
+    locate()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.disable()  # what it would look at is shared with the server, until it does
     sys.argv = command

@@ -42,14 +42,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SERVER = HERE / "poetry_server.py"
-CHANGES = ("", str(HERE / "pauses"), str(HERE / "kills"))
+COUNTING = str(HERE / "counting")
+CHANGES = ("", str(HERE / "pauses"), str(HERE / "kills"), COUNTING)
 """What ``PYTHONPATH`` may be: the changes in there can be made after the import."""
 
-AT_IMPORT = (
-    *("HOME", "XDG_", "POETRY_CONFIG_DIR"),
-    *("LANG", "LC_", "TZ", "LD_", "PYTHON"),
-)
-"""How variables begin that are read when Python starts or Poetry is imported."""
+AT_IMPORT = ("LANG", "LC_", "TZ", "LD_", "PYTHON")
+"""How variables begin that are read when Python starts or Poetry is imported.
+
+Those of its directories are read again: see ``poetry_server.locate``.
+"""
 
 CAN_FORK = hasattr(os, "pidfd_open")
 HARMLESS = ("PYTHONPATH", "PYTHON_KEYRING_BACKEND")
@@ -88,9 +89,13 @@ class Preloaded:
         env: Mapping[str, str],
         stderr: int = subprocess.STDOUT,
         start_new_session: bool = False,
+        namespace: int | None = None,
         **popen: object,
     ) -> Forked:
-        """Start a command as ``subprocess.Popen`` does."""
+        """Start a command as ``subprocess.Popen`` does.
+
+        :param namespace: descriptor of the mount namespace that it is to be in.
+        """
         ours, theirs = os.pipe()
         error = stdout if stderr == subprocess.STDOUT else stderr
         order = {
@@ -100,9 +105,10 @@ class Preloaded:
             "new_session": start_new_session,
         }
         try:
-            socket.send_fds(
-                self._orders, [json.dumps(order).encode()], [stdout, error, theirs]
-            )
+            descriptors = [stdout, error, theirs]
+            if namespace is not None:
+                descriptors.append(namespace)
+            socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
         finally:
             os.close(theirs)
         return Forked(ours)

@@ -12,6 +12,8 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from tests.laboratory import lock_files
+from tests.laboratory import without_links
+from tests.laboratory.on_path import on_path
 from tests.laboratory.poetries import poetry_home
 from tests.laboratory.preloaded import begin
 from tests.laboratory.running import TIMEOUT
@@ -56,17 +58,19 @@ class Project:
         venv: Path | None = None,
         environ: Mapping[str, str] | None = None,
         around: tuple[str, ...] = (),
+        executable: Path | None = None,
         **popen: object,
     ) -> Running:
         """Start ``poetry …`` here.
 
         :param venv: the activated virtual environment, if any.
         :param around: the command that runs Poetry, if it is not run directly.
+        :param executable: what it runs instead of the script that users execute.
         """
         whole = self.environment(venv, environ)
         as_users_do = around or popen
         return Running(
-            [*around, str(home.executable), "--no-ansi", *arguments],
+            [*around, str(executable or home.executable), "--no-ansi", *arguments],
             begin=subprocess.Popen if as_users_do else begin(home, whole),
             cwd=self.path,
             env=whole,
@@ -83,8 +87,18 @@ class Project:
         **popen: object,
     ) -> Result:
         """Run ``poetry …`` here to its end."""
+        # What only mounts something is a place where it need not load Poetry again.
+        mounts = (
+            around[:1] == ("unshare",) and str(without_links.__file__) not in around
+        )
         return self.start(
-            home, *arguments, venv=venv, environ=environ, around=around, **popen
+            home,
+            *arguments,
+            venv=venv,
+            environ=environ,
+            around=around,
+            executable=on_path(home) / "poetry" if mounts else None,
+            **popen,
         ).result()
 
     def environment(

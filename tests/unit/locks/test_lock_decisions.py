@@ -37,6 +37,7 @@ from poetry_plugin_safe_install.needs import mode_while_running
 from poetry_plugin_safe_install.needs import return_plan
 from poetry_plugin_safe_install.needs import row_of
 from poetry_plugin_safe_install.needs import write_plan
+from tests.laboratory.cases import thorough_but
 
 
 if TYPE_CHECKING:
@@ -494,7 +495,7 @@ def is_free(refused: Held, others: list[Held]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("commands", [2, 3])
+@pytest.mark.parametrize("commands", thorough_but([(2,)], [(2,), (3,)]))
 def test_model_nobody_waits_indefinitely_and_writers_are_alone(commands: int) -> None:
     of = every_plan if commands == 2 else commands_plans
     plans = sorted(of(path_dependency=commands == 2), key=repr)
