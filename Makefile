@@ -56,7 +56,7 @@ demo: $(VENV)/made ## several Poetrys at once, unprotected and protected
 	$(PY) -m tests.demonstration
 
 .PHONY: bench
-bench: $(VENV)/made ## what the protection costs, within ten minutes
+bench: $(VENV)/made ## what the protection costs, within five minutes
 	$(PY) -m tests.benchmarks $(ARGS)
 
 .PHONY: bench-full

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from poetry.console.application import Application
     from poetry.console.commands.command import Command
 
-    from poetry_plugin_safe_install.compat.activation import Protection
+    from poetry_plugin_safe_install.compat.command_events import Protection
     from poetry_plugin_safe_install.compat.command_line import StartingCommand
     from poetry_plugin_safe_install.compat.schemas import Compiled
     from poetry_plugin_safe_install.needs import Row

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.compat.environments import find_environment
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment

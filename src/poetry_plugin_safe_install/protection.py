@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from poetry_plugin_safe_install import needs
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.compat.environments import environment_of
 from poetry_plugin_safe_install.compat.environments import set_environment
 from poetry_plugin_safe_install.compat.environments import wants_environment

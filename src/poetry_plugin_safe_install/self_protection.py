@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install import needs
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.compat.command_line import real_path
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.config import configuration_file

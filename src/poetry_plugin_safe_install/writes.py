@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.compat.files import FILES
 from poetry_plugin_safe_install.private_files import private_in
 from poetry_plugin_safe_install.private_files import remove

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,12 @@ class Size:
     installs: int
     runs: int
     sdists: int
+    left_out: tuple[Way, ...] = ()
+    """Ways in which nothing is run but what a reach is about."""
 
 
-SHORT = Size(1, 2, (2, 4), 4, 8, 3)
+ALL = "abcdefghik"
+SHORT = Size(1, 2, (2,), 3, 8, 3, left_out=(Way.FLOCK, Way.SETTLED))
 FULL = Size(5, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
@@ -108,11 +112,20 @@ class Workshop:
             ("i", self.path_dependency),
         ):
             if key in keys:
-                yield from make()
+                yield from map(self._shortened, make())
+
+    def _shortened(self, workload: Workload) -> Workload:
+        wanted = {way for *ways, _ in workload.reach.ratios for way in ways}
+        left_out = set(self._size.left_out) - wanted
+        ways = tuple(way for way in workload.ways if way not in left_out)
+        return replace(workload, ways=ways)
 
     # a. The cost of being there.
 
-    def being_there(self) -> Iterator[Workload]:
+    def being_there(self) -> list[Workload]:
+        return [*map(self._shortened, self._being_there())]
+
+    def _being_there(self) -> Iterator[Workload]:
         project = self._project("a", dependencies=self._libraries(10))
         venv = self._venv("a")
         self._settle(project, venv)
@@ -164,7 +177,7 @@ class Workshop:
             f"Python {', '.join(minors)} at once in one checkout with a project plugin:"
             f" install and run, {self._size.repeats} times",
             prepare,
-            1 if self._size is SHORT else 3,
+            min(self._size.rounds, 3),
             Reach(
                 "≤ 0.72 and ≤ 0.38 of flock; known ≤ 0.45",
                 (
@@ -173,7 +186,7 @@ class Workshop:
                     (Way.KNOWN, Way.UNPROTECTED, 0.45),
                 ),
             ),
-            self._with_plugins,
+            WITH_PLUGINS,
         )
 
     def _fresh(self, name: str, way: Way, minors: list[str]) -> Project:
@@ -189,12 +202,6 @@ class Workshop:
                 project.poetry(home, "install", "--no-root", venv=venv).succeeded()
             project = self._tagged(name, required=True)
         return project
-
-    @property
-    def _with_plugins(self) -> tuple[Way, ...]:
-        """The short form has no time for what is the same in each release."""
-        short = self._size is SHORT
-        return tuple(one for one in WITH_PLUGINS if not (short and one is Way.SETTLED))
 
     def _settled(self, name: str, minor: str) -> Project:
         """A clone where unprotected Poetry has installed its plugins, and activates them."""
@@ -224,7 +231,7 @@ class Workshop:
             prepare,
             self._size.rounds,
             reach,
-            tuple(way for way in self._with_plugins if way is not Way.FLOCK),
+            tuple(way for way in WITH_PLUGINS if way is not Way.FLOCK),
         )
 
     # c. Installs at once into different environments, artifact cache warm.

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from poetry_plugin_safe_install.compat.activation import EVENTS
 from poetry_plugin_safe_install.compat.activation import START
+from poetry_plugin_safe_install.compat.command_events import EVENTS
 from poetry_plugin_safe_install.compat.command_line import COMMAND_LINE
 from poetry_plugin_safe_install.compat.environments import ENVIRONMENTS
 from poetry_plugin_safe_install.compat.internals import ALL

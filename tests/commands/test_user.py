@@ -108,7 +108,8 @@ def test_no_cost_where_there_is_nothing_to_protect(
     own = {name for name in added if name.startswith("poetry_plugin_safe_install.")}
     expected = {"compat", "compat.activation", "compat.internals"}
     if arguments != ("--version",):  # is there a set of the project's plugins?
-        expected |= {"compat.command_line", "compat.schemas", "needs", "store"}
+        expected |= {"compat.command_events", "compat.command_line"}
+        expected |= {"compat.schemas", "needs", "store"}
     if arguments[0] == "show":
         expected |= {"plugins_only", "environments", "environments.places"}
         expected |= {"compat.environments"}

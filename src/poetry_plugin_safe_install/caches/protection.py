@@ -9,10 +9,10 @@ from poetry_plugin_safe_install.caches import seeds
 from poetry_plugin_safe_install.caches.downloads import SharedDownloads
 from poetry_plugin_safe_install.caches.files import remove_tree
 from poetry_plugin_safe_install.caches.files import replacing
-from poetry_plugin_safe_install.compat.activation import Protection
 from poetry_plugin_safe_install.compat.artifacts import ARTIFACTS
 from poetry_plugin_safe_install.compat.caches import HTTP_CACHE
 from poetry_plugin_safe_install.compat.caches import RELEASE_CACHE
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.compat.config import cache_directory
 from poetry_plugin_safe_install.compat.seeds import MAKING
 from poetry_plugin_safe_install.compat.seeds import SeedsWatch

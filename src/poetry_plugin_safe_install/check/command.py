@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cleo.io.outputs.output import Verbosity
 
 from poetry_plugin_safe_install.check.collect import CheckContext
-from poetry_plugin_safe_install.compat.activation import Protection
+from poetry_plugin_safe_install.compat.command_events import Protection
 from poetry_plugin_safe_install.errors import SafeInstallError
 from poetry_plugin_safe_install.project_plugins.loading import ProjectPlugins
 from poetry_plugin_safe_install.settings import read_project_file
