@@ -72,8 +72,8 @@ class Instructions:
     name: str
     unprotected: int
     protected: int
-    alone: int
-    """Protected, where nothing that Poetry compiles is kept."""
+    alone: int | None
+    """Protected, where nothing that Poetry compiles is kept; ``None``: not counted."""
     reach: float
 
     @property
@@ -81,8 +81,8 @@ class Instructions:
         return self.protected / self.unprotected
 
     @property
-    def ratio_alone(self) -> float:
-        return self.alone / self.unprotected
+    def ratio_alone(self) -> str:
+        return f"{self.alone / self.unprotected:.4f}" if self.alone else "-"
 
 
 def table(measured: Sequence[Measured]) -> str:
@@ -133,7 +133,7 @@ def instructions_table(counted: Sequence[Instructions]) -> str:
         f"| `poetry {each.name}` | {each.unprotected:,} | {each.protected:,}"
         f" | {each.ratio:.4f} | {each.reach:.3f}"
         f" | {'reached' if each.ratio <= each.reach else 'missed'}"
-        f" | {each.ratio_alone:.4f} |"
+        f" | {each.ratio_alone} |"
         for each in counted
     ]
     return "\n".join(rows)

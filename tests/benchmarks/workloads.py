@@ -74,6 +74,8 @@ class Size:
     """How much of everything: the short form, and the full one."""
 
     rounds: int
+    rounds_of_many: int
+    """Of the workloads with many commands, which differ less from round to round."""
     repeats: int
     """How often each Python of workload b installs and runs."""
     side_by_side: tuple[int, ...]
@@ -85,8 +87,8 @@ class Size:
 
 
 ALL = "abcdefghik"
-SHORT = Size(1, 2, (2,), 3, 8, 3, left_out=(Way.FLOCK, Way.SETTLED))
-FULL = Size(5, 3, (2, 4, 8, 16), 8, 64, 10)
+SHORT = Size(2, 1, 2, (2,), 3, 8, 3, left_out=(Way.FLOCK, Way.SETTLED))
+FULL = Size(5, 5, 3, (2, 4, 8, 16), 8, 64, 10)
 
 
 class Workshop:
@@ -140,7 +142,7 @@ class Workshop:
                 f"`poetry {' '.join(arguments)}`"
                 + (", nothing to do" if arguments[0] == "install" else ""),
                 lambda way, command=command: [[command]],  # type: ignore[misc]
-                self._size.rounds * 2,
+                self._size.rounds,
                 Reach(f"{reach} of the instructions, see below"),
                 (*POETRIES, Way.UV) if uv else POETRIES,
             )
@@ -177,7 +179,7 @@ class Workshop:
             f"Python {', '.join(minors)} at once in one checkout with a project plugin:"
             f" install and run, {self._size.repeats} times",
             prepare,
-            min(self._size.rounds, 3),
+            min(self._size.rounds_of_many, 3),
             Reach(
                 "≤ 0.72 and ≤ 0.38 of flock; known ≤ 0.45",
                 (
@@ -273,6 +275,7 @@ class Workshop:
         number = self._size.installs
         title = f"{number} installs at once into one environment that is not there"
         reach = Reach(f"the row before x 1.05, and {number - 1} x 1.2 a no-op")
+        rounds = self._size.rounds_of_many
         yield Workload("d", title, self._cold("d", number), rounds, reach)
 
     def _cold(self, name: str, number: int) -> Callable[[Way], list[Job]]:
@@ -293,7 +296,8 @@ class Workshop:
         self._settle(project, venv)
         jobs = [[Command(project, ("run", "true"), venv)]] * self._size.runs
         title = f"{self._size.runs} `poetry run true` at once"
-        yield Workload("e", title, lambda way: jobs, self._size.rounds, at_most(1.03))
+        rounds = self._size.rounds_of_many
+        yield Workload("e", title, lambda way: jobs, rounds, at_most(1.03))
 
     # f. Installs at once with dynamic versioning.
 
@@ -311,7 +315,7 @@ class Workshop:
             ]
 
         title = f"{number} installs at once, the version from a git tag; show it"
-        yield Workload("f", title, prepare, self._size.rounds)
+        yield Workload("f", title, prepare, self._size.rounds_of_many)
 
     # h. Builds with the temporary directory on another device.
 
@@ -359,10 +363,11 @@ class Workshop:
             return [[command for job in prepare(way) for command in job]]
 
         title = f"{number} such installs one after the other (for the next row)"
-        yield Workload("i", title, alone, self._size.rounds, ways=(Way.PROTECTED,))
+        rounds = self._size.rounds_of_many
+        yield Workload("i", title, alone, rounds, ways=(Way.PROTECTED,))
         title = f"{number} installs at once, one path dependency; count its modules"
         reach = Reach("≤ 1.05 of the row before", row_before=1.05)
-        yield Workload("i", title, prepare, self._size.rounds, reach)
+        yield Workload("i", title, prepare, rounds, reach)
 
     # What they share.
 
