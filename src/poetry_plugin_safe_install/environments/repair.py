@@ -64,14 +64,15 @@ def unfinished(places: Places) -> Iterator[tuple[Change, bool]]:
     changes = [change for site in places.sites for change in journal.changes_in(site)]
     if not changes:
         return
-    kept = committed(places, [name for each in changes for name in left_by_pip(each)])
-    for change in changes:
+    not_whole = [left_by_pip(change) for change in changes]
+    kept = committed(places, [name for names in not_whole for name in names])
+    for change, names in zip(changes, not_whole, strict=True):
         if change.removes:
             left = has_begun(change)
         else:
             files = (places.real(change.site, name) for name in change.files)
             written = (file for file in files if file not in kept)
-            left = any(map(os.path.lexists, written)) or bool(left_by_pip(change))
+            left = any(map(os.path.lexists, written)) or bool(names)
         yield change, left
 
 
