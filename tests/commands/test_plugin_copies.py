@@ -238,6 +238,7 @@ DAMAGES = (
     "truncated",
     "lost",
     "changed",
+    "entry points changed",
     "list unreadable",
     "list lost",
     "file of all",
@@ -264,6 +265,8 @@ def test_damaged_copy_is_none(
     elif damage == "lost":
         module.unlink()
     elif damage == "changed":
+        _replace(module, bytes(module.stat().st_size))
+    elif damage == "entry points changed":
         text = entry_points.read_bytes()
         _replace(entry_points, text.replace(b"plugin]", b"plugim]"))
     elif damage == "list unreadable":

@@ -54,8 +54,11 @@ FORMAT = 1
 """Part of the key: another format is another copy."""
 
 MANIFEST = "copy.json"
+READ_WHOLE = 1 << 24
+"""Bytes of a copy that is read wholly whenever it is used: hardly any is larger."""
+
 SAMPLE = 16
-"""Of so many files one is read whenever a copy is used; the sizes of all are looked at."""
+"""Of a larger one of so many files one is read; the sizes of all are looked at."""
 
 ABANDONED_AFTER = 24 * 3600
 """Seconds after which what is staged counts as left behind by a killed process."""
@@ -161,7 +164,12 @@ class Copy:
         return self.manifest.stat().st_mtime
 
     def sample(self) -> set[str]:
-        """Other files each time, and always those that tell Poetry of plugins."""
+        """What is read whenever it is used.
+
+        Of a large copy other files each time, and always those that tell Poetry of plugins.
+        """
+        if self.size <= READ_WHOLE:
+            return {file.path for file in self.files}
         start = os.urandom(1)[0] % SAMPLE
         chosen = {file.path for file in self.files[start::SAMPLE]}
         return chosen | {
