@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import sys
 
 from contextlib import contextmanager
 from contextlib import suppress
@@ -78,6 +80,12 @@ class Store:
         return self.locks / "rewritten.json"
 
     @property
+    def is_trusted(self) -> bool:
+        """Whether nobody but who may change the project has put its plugin sets there."""
+        places = (self.path.parent, self.path) if self.why_elsewhere else ()
+        return all(map(is_trusted, places))
+
+    @property
     def is_used(self) -> bool:
         """Whether it has plugin sets, or leftovers of one."""
         return self.plugin_sets.exists() or self.staging.exists()
@@ -100,7 +108,7 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     if not obstacle and not packed and _is_writable(inside):
         return Store(inside)
     key = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()[:16]
-    elsewhere = cache_directory() / NAME / key
+    elsewhere = _own_place(cache_directory(), key)
     if obstacle:
         beside = project / f"{DIRECTORY}-{NAME}"
         locks = beside if _is_writable(beside) else None
@@ -112,6 +120,14 @@ def find_store(project: Path, cache_directory: Callable[[], Path]) -> Store:
     why = f"{inside.parent} cannot be written"
     readable = os.access(inside / "project.lock", os.R_OK)
     return Store(elsewhere, why, locks=inside if readable else None)
+
+
+def _own_place(cache: Path, key: str) -> Path:
+    """In a cache that users share, not where another one may put plugins."""
+    place = cache / NAME / key
+    if is_trusted(place.parent) and is_trusted(place):
+        return place
+    return cache / f"{NAME}-{os.geteuid()}" / key
 
 
 def make_store(store: Store) -> None:
@@ -142,6 +158,46 @@ def make_directory(path: Path) -> None:
     """Make a directory and its parents, never writable for everyone."""
     for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
         missing.mkdir(DIRECTORY_MODE, exist_ok=True)
+        let_read(missing)
+
+
+def let_read(new: Path) -> None:
+    """Have what is new in ``.poetry`` read by whoever can read the project.
+
+    Poetry itself looks into that directory: with a strict umask root would lock the
+    project's owner out of every command.
+    """
+    names = (DIRECTORY, f"{DIRECTORY}-{NAME}")
+    inside = [place for place in (new, *new.parents) if place.name in names]
+    if not inside or sys.platform == "win32":
+        return
+    with suppress(OSError):
+        mode = stat.S_IMODE(new.lstat().st_mode)
+        readers = inside[-1].parent.stat().st_mode & (0o055 if new.is_dir() else 0o044)
+        if readers & ~mode:
+            new.chmod(mode | readers)
+
+
+def is_trusted(directory: Path) -> bool:
+    """Whether nobody but this user and root can put anything there.
+
+    One that is not there will be this user's.
+    """
+    if sys.platform == "win32":
+        return True
+    trusted = (0, os.geteuid())
+    try:
+        link, about = directory.lstat(), directory.stat()
+    except FileNotFoundError:
+        return not directory.is_symlink()
+    except OSError:
+        return False
+    return (
+        link.st_uid in trusted
+        and about.st_uid in trusted
+        and stat.S_ISDIR(about.st_mode)
+        and not about.st_mode & stat.S_IWOTH
+    )
 
 
 def _obstacle(inside: Path) -> str:

@@ -411,14 +411,18 @@ def test_two_users_of_one_checkout_exclude_each_other(
     plain_home: PoetryHome,
     other_user: OtherUser,
 ) -> None:
-    """The second cannot write the first one's lock file; it can lock it all the same."""
+    """The second cannot write the first one's lock file; it can lock it all the same.
+
+    Whatever the umask of the first.
+    """
     place = other_user.base / "project"
     shutil.copytree(project.path, place)
     theirs = type(project)(place, project.environ)
     home = plain_home.clone(other_user.base / "home", other_user.python)
     home.pip_install("--no-deps", own_wheel())
     with Pause("poetry.puzzle.solver:Solver.solve:before") as pause:
-        first = theirs.start(home, "lock", "--regenerate", environ=pause.environment)
+        command = ("lock", "--regenerate")
+        first = theirs.start(home, *command, environ=pause.environment, umask=0o077)
         arrival = pause.arrival()
         visitor = other_user.visits(theirs)
         second = visitor.start(home, "install", "--no-root", **other_user.popen)

@@ -233,6 +233,46 @@ def test_poetry_environment_that_the_user_cannot_write(
     assert {path.parents[3].name for path in outside} <= {"plugin-copies"}
 
 
+def test_sets_that_another_user_has_put_into_a_shared_cache_are_not_loaded(
+    own_folder: Path,
+    new_project: Callable[..., Project],
+    plain_home: PoetryHome,
+    other_user: OtherUser,
+) -> None:
+    """Where the project cannot be written its sets are in the cache directory."""
+    marker_plugin("wanted", "1.0").wheel(own_folder)
+    project = new_project(
+        str(other_user.base / "project"), requires_plugins='wanted = "*"'
+    )
+    project.lock()
+    home = plain_home.clone(other_user.base / "home", other_user.python)
+    home.pip_install("--no-deps", own_wheel())
+    shared = other_user.base / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    project = other_user.visits(project)
+    environ = {"POETRY_CACHE_DIR": str(shared)}
+    install = ("install", "--no-root")
+    project.poetry(home, *install, environ=environ, **other_user.popen).succeeded()
+    for path in (shared / "safe-install", *(shared / "safe-install").rglob("*")):
+        os.chown(path, other_user.uid - 1, -1, follow_symlinks=False)
+    for module in shared.glob("safe-install/*/plugins/*/*/lib/wanted.py"):
+        module.unlink()
+        module.write_text("print('this is not wanted')\n")
+
+    for command in (("check",), install):
+        result = project.poetry(home, *command, environ=environ, **other_user.popen)
+        assert "this is not wanted" not in result.out
+    assert "wanted 1.0 is active" in result.succeeded().out
+    (own,) = shared.glob("safe-install-*")
+    assert own.stat().st_uid == other_user.uid
+
+    os.chown(own, other_user.uid - 1, -1)
+    result = project.poetry(home, *install, environ=environ, **other_user.popen)
+    assert "wanted 1.0 is active" not in result.out
+    assert "another user could put plugins there" in " ".join(result.out.split())
+
+
 @pytest.mark.thorough
 def test_project_that_requires_this_plugin_itself(
     own_folder: Path,

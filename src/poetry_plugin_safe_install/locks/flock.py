@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from poetry_plugin_safe_install.store import FILE_MODE
+from poetry_plugin_safe_install.store import let_read
 from poetry_plugin_safe_install.store import make_directory
 
 
@@ -142,18 +143,24 @@ def is_locked(path: Path) -> bool | None:
     return False
 
 
+def _open_or_create(path: Path) -> int:
+    flags = os.O_RDWR | NO_FOLLOW
+    with suppress(FileNotFoundError):
+        return os.open(path, flags)
+    make_directory(path.parent)
+    fd = os.open(path, flags | os.O_CREAT, FILE_MODE)
+    let_read(path)
+    return fd
+
+
 def open_lock_file(path: Path) -> tuple[int, bool]:
     """A descriptor of the lock file, which is created if need be; whether it can write.
 
     NFS turns ``flock`` into a byte-range lock and wants a descriptor that can write; a
     local file that belongs to another user can be locked without.
     """
-    flags = os.O_RDWR | os.O_CREAT | NO_FOLLOW
     try:
-        return os.open(path, flags, FILE_MODE), True
-    except FileNotFoundError:
-        make_directory(path.parent)
-        return os.open(path, flags, FILE_MODE), True
+        return _open_or_create(path), True
     except OSError as error:
         if not HAS_FLOCK or error.errno not in NOT_WRITABLE:
             raise

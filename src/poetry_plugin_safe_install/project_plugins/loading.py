@@ -63,7 +63,8 @@ class ProjectPlugins:
 
     def is_missing(self, requires: dict[str, Any]) -> bool:
         """Whether the set must be made. Changes nothing."""
-        return bool(requires) and not self.sets.exact(self._name(requires))
+        wanted = bool(requires) and self._store.is_trusted
+        return wanted and not self.sets.exact(self._name(requires))
 
     def must_tidy(self, requires: dict[str, Any]) -> bool:
         """Whether there is anything to remove. Changes nothing."""
@@ -208,6 +209,12 @@ class ProjectPlugins:
             if plugin_set and take(plugin_set):
                 self._load_from(plugin_set)
                 return True
+        if not self._store.is_trusted:
+            self._command.io.write_error_line(
+                f"<warning>{self._store.path} is not used: another user could put"
+                " plugins there. Have a cache directory of your own (POETRY_CACHE_DIR)."
+                "</warning>"
+            )
         self._say("no plugin set for this interpreter yet: `poetry install` makes it")
         return False
 

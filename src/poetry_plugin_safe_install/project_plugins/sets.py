@@ -159,19 +159,23 @@ class PluginSets:
         self._locks = store.set_locks
         self.interpreter = interpreter
         self._own = store.plugin_sets / interpreter
+        self._store = store
 
     def exact(self, name: str) -> PluginSet | None:
         """The set of this name, if it has been published for this interpreter."""
         found = PluginSet(self._own / name)
-        return found if found.path.is_dir() and found.is_whole else None
+        return found if found.path.is_dir() and self._is_usable(found) else None
 
     def newest(self) -> PluginSet | None:
         """The newest set of this interpreter, whatever it was made for."""
         return max(
-            (found for found in _sets_in(self._own) if found.is_whole),
+            (found for found in _sets_in(self._own) if self._is_usable(found)),
             key=lambda found: found.path.stat().st_mtime,
             default=None,
         )
+
+    def _is_usable(self, found: PluginSet) -> bool:
+        return found.is_whole and self._store.is_trusted
 
     def everything(self) -> list[PluginSet]:
         """Every set of the project, of all interpreters."""
