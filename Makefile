@@ -26,7 +26,7 @@ test-quick: $(VENV)/made ## the tests that need no Poetry process: twenty second
 	$(PY) -m pytest tests/unit -m "not thorough and not soak" $(ARGS)
 
 .PHONY: test-thorough
-test-thorough: $(VENV)/made ## more cases of what `make test` proves: a quarter of an hour
+test-thorough: $(VENV)/made ## more cases of what `make test` proves: twenty minutes
 	$(PY) -m pytest -m "thorough and not matrix and not soak" $(SLOWEST) $(ARGS)
 
 .PHONY: test-matrix
