@@ -390,6 +390,7 @@ def test_publish_builds(new_site: Callable[..., Site], big_venv: Path) -> None:
     assert f"isolated builds: {COPIED}" in result.succeeded().out
 
 
+@pytest.mark.thorough
 def test_same_device_costs_nothing(
     home: PoetryHome, new_site: Callable[..., Site], big_venv: Path, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_one_that_is_chosen_meanwhile_is_used(
     assert made.parent.parent.name == f"python{other}"
 
 
+@pytest.mark.thorough
 def test_nothing_is_asked_twice(
     project: Project, home: PoetryHome, plain_home: PoetryHome, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ ENDS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "end",
     thorough_but(

@@ -148,6 +148,7 @@ def _generic(text: str, name: str) -> str:
 
 
 @pytest.mark.thorough
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", POETRY_VERSIONS)
 def test_its_process_is_as_if_it_were_executed(
     version: str,

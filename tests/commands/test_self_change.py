@@ -705,6 +705,7 @@ def test_a_plugin_is_developed_in_its_own_environment(
     assert f"{name} " not in result.out.partition("would be")[2]
 
 
+@pytest.mark.thorough
 def test_poetry_in_an_environment_of_its_own_is_none_the_wiser(
     home: PoetryHome,
     plain_home: PoetryHome,

@@ -425,6 +425,7 @@ def test_interrupted_while_it_waits(
         waiting.result(timeout=60).failed()
 
 
+@pytest.mark.thorough
 def test_progress_on_a_terminal(
     home: PoetryHome,
     new_venv: Callable[..., Path],
