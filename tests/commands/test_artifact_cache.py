@@ -94,6 +94,7 @@ def test_nobody_sees_half_a_wheel(
     assert private_directories_in(tmp_path / "cache") == []
 
 
+@pytest.mark.thorough
 def test_a_plugin_of_a_project(
     home: PoetryHome,
     new_user: Callable[[str], Project],

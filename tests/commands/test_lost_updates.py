@@ -138,6 +138,7 @@ def test_add_while_up_locks_and_installs(
     assert "bud (>=2.0)" in project.pyproject.read_text()
 
 
+@pytest.mark.thorough
 def test_update_is_over_before_another_command_changes_the_environment(
     project: Project,
     home: PoetryHome,

@@ -106,7 +106,6 @@ ENDS = {
 }
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     "end",
     thorough_but(
@@ -156,6 +155,7 @@ tell["lock"] = [
     assert told["lock"] == []
 
 
+@pytest.mark.thorough
 def test_application_without_the_plugin_after_one_with_it(
     project: Project, home: PoetryHome
 ) -> None:

@@ -148,7 +148,6 @@ def _generic(text: str, name: str) -> str:
 
 
 @pytest.mark.thorough
-@pytest.mark.thorough
 @pytest.mark.parametrize("version", POETRY_VERSIONS)
 def test_its_process_is_as_if_it_were_executed(
     version: str,
@@ -202,6 +201,7 @@ def test_a_script_is_told_how_it_ended(
     assert said.result().succeeded().out.split()[-5:] == ["3", "1", "0", "1", "input"]
 
 
+@pytest.mark.thorough
 def test_a_signal_ends_it(
     home: PoetryHome, new_project: Callable[..., Project]
 ) -> None:

@@ -164,6 +164,7 @@ def test_plugin_set(
             assert "Installing kept-plugin" not in again
 
 
+@pytest.mark.thorough
 def test_source_tree(
     homes: tuple[PoetryHome, PoetryHome],
     new_project: Callable[..., Project],
