@@ -82,13 +82,32 @@ class Size:
     installs: int
     runs: int
     sdists: int
+    keys: str = "abcdefghik"
+    """The workloads that are run unless others are asked for."""
     left_out: tuple[Way, ...] = ()
     """Ways in which nothing is run but what a reach is about."""
 
 
-ALL = "abcdefghik"
-SHORT = Size(2, 1, 2, (2,), 3, 8, 3, left_out=(Way.FLOCK, Way.SETTLED))
-FULL = Size(5, 5, 3, (2, 4, 8, 16), 8, 64, 10)
+SHORT = Size(
+    rounds=2,
+    rounds_of_many=1,
+    repeats=2,
+    side_by_side=(2,),
+    installs=3,
+    runs=8,
+    sdists=3,
+    keys="abcdeghik",  # every reach is one of these
+    left_out=(Way.FLOCK, Way.SETTLED),
+)
+FULL = Size(
+    rounds=5,
+    rounds_of_many=5,
+    repeats=3,
+    side_by_side=(2, 4, 8, 16),
+    installs=8,
+    runs=64,
+    sdists=10,
+)
 
 
 class Workshop:

@@ -54,6 +54,7 @@ FORMAT = 1
 """Part of the key: another format is another copy."""
 
 MANIFEST = "copy.json"
+
 READ_WHOLE = 1 << 24
 """Bytes of a copy that is read wholly whenever it is used: hardly any is larger."""
 
