@@ -141,6 +141,7 @@ def make_store(store: Store) -> None:
     if hidden.name.startswith(DIRECTORY) and not ignore.exists():
         with suppress(OSError), not_for_everyone():
             ignore.write_text("*", encoding="utf-8")
+            let_read(ignore)
 
 
 @contextmanager

@@ -430,6 +430,9 @@ def test_two_users_of_one_checkout_exclude_each_other(
         arrival.let_go()
         first.result().succeeded()
         second.result().succeeded()
+    assert (
+        place / ".poetry" / ".gitignore"
+    ).stat().st_mode & 0o004  # git reads it, too
 
 
 def test_one_lock_for_a_linked_project_with_an_odd_name(
